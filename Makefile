@@ -1,0 +1,56 @@
+# Everything is fetched into this folder: uv into .uv/, the locked environment into .venv/. Needs python3 and make.
+UV_VERSION := 0.13.8
+PYTHON ?= python3
+export UV_CACHE_DIR ?= $(CURDIR)/.uv/cache
+export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+PIP_OPTIONS := --quiet --disable-pip-version-check --no-cache-dir
+UV := .uv/bin/uv
+BIN := .venv/bin
+RUFF_FILES := src data models tests benchmarks
+
+.PHONY: help install demo test test-slow check schema bench audit clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: .venv/.locked ## Make the locked environment in .venv
+
+.venv/.locked: pyproject.toml uv.lock | $(UV)
+	$(UV) sync --locked --quiet --python $(PYTHON)
+	@touch $@
+
+$(UV):
+	$(PYTHON) -m venv .uv
+	.uv/bin/python -m pip install $(PIP_OPTIONS) uv==$(UV_VERSION)
+
+demo: install ## Run the ECG experiment on synthetic data: train, calibrate, gate, register, report
+	$(BIN)/parak8s run experiments/ecg.yaml
+
+test: install ## Run the tests
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+test-slow: install ## Run the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+check: install ## Format, lint, types, import contracts, shipped schema
+	$(BIN)/ruff format --check $(RUFF_FILES)
+	$(BIN)/ruff check $(RUFF_FILES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --config pyproject.toml --no-cache
+	$(BIN)/parak8s schema | diff - experiments/schema.json
+	$(BIN)/parak8s validate experiments/*.yaml
+
+schema: install ## Write experiments/schema.json again
+	$(BIN)/parak8s schema > experiments/schema.json
+
+audit: install ## Look for known vulnerabilities of the locked packages
+	$(UV) export --locked --quiet --no-emit-project --all-groups > .uv/requirements.txt
+	$(BIN)/pip-audit --require-hashes --disable-pip -r .uv/requirements.txt
+
+bench: install ## Print the ratios of benchmarks/
+	$(BIN)/python benchmarks/training.py
+
+clean: ## Remove what the other targets made, but not the runs
+	rm -rf .uv .venv build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,78 @@
+"""Batches from memory-mapped arrays: shuffled reproducibly, sharded over workers, weighted by class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from parak8s.data import prepared
+from parak8s.errors import InputError
+
+Batch = tuple[NDArray[Any], NDArray[np.int32], NDArray[np.float32]]
+
+
+class ArrayDataset(keras.utils.PyDataset):
+    """Batches of one split of a prepared dataset: ``(inputs, labels, weights)``.
+
+    Inputs are (batch, *input_shape), labels int32 (batch,), weights float32 (batch,). An epoch holds every example of
+    the shard once; the last batch may be smaller.
+
+    Args:
+        directory: A prepared dataset.
+        split: ``train``, ``validation``, ``calibration`` or ``test``.
+        batch_size: Examples in a batch of one shard.
+        shuffle: Draw a new order for every epoch. It depends on ``seed`` and the epoch alone, not on what came before.
+        seed: Seed of the order.
+        class_weights: Weight of each class; None for 1.
+        shard: ``(index, count)``: this worker takes rows index, index + count, ... of the epoch's order.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        split: str,
+        *,
+        batch_size: int,
+        shuffle: bool = False,
+        seed: int = 0,
+        class_weights: Sequence[float] | None = None,
+        shard: tuple[int, int] = (0, 1),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if batch_size < 1 or not 0 <= shard[0] < shard[1]:
+            raise InputError(f"expected batch_size >= 1 and 0 <= index < count, got {batch_size=}, {shard=}")
+        self.inputs, self.labels, self.patients = prepared.read_split(directory, split)
+        self.batch_size, self.shuffle, self.seed, self.shard = batch_size, shuffle, seed, shard
+        classes = int(self.labels.max(initial=0)) + 1
+        self.class_weights = np.asarray(np.ones(classes) if class_weights is None else class_weights, np.float32)
+        self.start_epoch(0)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Set the order of epoch ``epoch``, counted from 0."""
+        self.epoch = epoch
+        rows = np.arange(len(self.labels))
+        if self.shuffle:
+            rows = np.random.default_rng((self.seed, epoch)).permutation(rows)
+        self._rows = rows[self.shard[0] :: self.shard[1]]
+
+    def on_epoch_end(self) -> None:
+        """Go on to the next epoch's order; Keras calls it."""
+        self.start_epoch(self.epoch + 1)
+
+    def __len__(self) -> int:
+        return -(-len(self._rows) // self.batch_size)
+
+    def __getitem__(self, index: int) -> Batch:
+        rows = self._rows[index * self.batch_size : (index + 1) * self.batch_size]
+        labels = self.labels[rows]
+        return self.inputs[rows], labels, self.class_weights[labels]
+
+
+class ECGDataset(ArrayDataset):
+    """Batches of heartbeats: inputs float32 (batch, 187), labels int32 (batch,), weights float32 (batch,)."""

@@ -1,0 +1,81 @@
+"""Shares examples out to splits by hash: the same example, or patient, lands in the same split for ever."""
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parak8s.data.examples import Examples
+from parak8s.errors import InputError
+from parak8s.experiment import Split
+
+NAMES = ("train", "validation", "calibration", "test")
+
+
+def assign(examples: Examples, split: Split) -> dict[str, NDArray[np.intp]]:
+    """Return the rows of each split, in the order of the source.
+
+    Rows that the source sets aside as its test set are the test split, whole and alone; the fractions of the other
+    three are then scaled to share the rest.
+
+    Raises:
+        InputError: A split that is asked for comes out empty, a class is missing from train, ``by: patient`` without
+            known patients, or the same example (or patient) stands in two splits.
+    """
+    keys = _keys(examples, split.by)
+    fractions = split.fractions()
+    given = examples.test if examples.test is not None else np.zeros(len(examples), bool)
+    if given.any():
+        fractions = {name: share for name, share in fractions.items() if name != "test"}
+    bounds = np.cumsum([*fractions.values()]) / sum(fractions.values())
+    drawn = np.searchsorted(bounds, _uniform(keys), side="right").clip(max=len(bounds) - 1)
+    rows = {name: np.flatnonzero((drawn == index) & ~given) for index, name in enumerate(fractions)}
+    if given.any():
+        rows["test"] = np.flatnonzero(given)
+    _refuse_empty(rows, fractions, examples)
+    _refuse_leakage(rows, keys, split.by)
+    return rows
+
+
+def _keys(examples: Examples, by: str) -> list[bytes]:
+    """Return what decides the split of each row: its content, or its patient."""
+    if by == "hash":
+        return [
+            hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in np.ascontiguousarray(examples.inputs)
+        ]
+    if examples.patients is None:
+        raise InputError("data.split.by: patient, but this source does not say who is who; write by: hash")
+    return [str(patient).encode() for patient in examples.patients]
+
+
+def _uniform(keys: list[bytes]) -> NDArray[np.float64]:
+    """Return a number in [0, 1) for each key, the same on every machine."""
+    hashes = b"".join(hashlib.blake2b(key, digest_size=8, person=b"parak8s split").digest() for key in keys)
+    return np.frombuffer(hashes, ">u8") / 2.0**64
+
+
+def _refuse_empty(rows: Mapping[str, NDArray[np.intp]], fractions: Mapping[str, float], examples: Examples) -> None:
+    for name in rows:
+        if not len(rows[name]) and (fractions.get(name) or name == "test"):
+            raise InputError(
+                f"the {name} split is empty ({len(examples)} examples); raise data.split.{name}, or give more data"
+            )
+    absent = set(range(len(examples.classes))) - set(examples.labels[rows["train"]].tolist())
+    if absent:
+        names = ", ".join(examples.classes[index] for index in sorted(absent))
+        raise InputError(f"no example of class {names} in the train split: a model cannot learn it; give more data")
+
+
+def _refuse_leakage(rows: Mapping[str, NDArray[np.intp]], keys: list[bytes], by: str) -> None:
+    """Refuse what stands in two splits, which only a test set of the source's own can bring about."""
+    seen: dict[bytes, tuple[str, int]] = {}
+    for name, indices in rows.items():
+        for row in indices:
+            other, first = seen.setdefault(keys[row], (name, row))
+            if other != name:
+                what = "the same example" if by == "hash" else f"patient {keys[row].decode()}"
+                raise InputError(
+                    f"{what} is in {other} (row {first}) and in {name} (row {row}): the test would flatter the model; "
+                    "remove one of them from the source"
+                )

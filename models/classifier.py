@@ -1,0 +1,88 @@
+"""Puts a classifier together: raw batch -> augmentation -> preprocessing -> the builder's network -> logits."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from parak8s import plugins
+from parak8s.errors import InputError
+from parak8s.models import BUILDERS
+from parak8s.models.calibrators import layer_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from parak8s.calibration import Calibration
+    from parak8s.data.loader import Loader
+    from parak8s.data.prepared import Manifest
+    from parak8s.experiment import ModelSpec
+
+
+def build(spec: ModelSpec, loader: Loader, manifest: Manifest, *, seed: int) -> keras.Model:
+    """Return a model: raw batch (batch, *input_shape) -> logits float32 (batch, classes).
+
+    Raises:
+        InputError: The builder returned something else than logits for these classes.
+    """
+    builder = plugins.resolve(spec.builder, BUILDERS, "builder")
+    x = inputs = keras.Input(manifest.input_shape, dtype=manifest.input_dtype, name="inputs")
+    for layer in (*loader.augmentation(seed), *loader.preprocessing()):
+        x = layer(x)
+    network = builder(tuple(x.shape[1:]), len(manifest.classes), **spec.params)
+    if not isinstance(network, keras.Model) or network.output_shape != (None, len(manifest.classes)):
+        got = getattr(network, "output_shape", type(network).__name__)
+        raise InputError(
+            f"builder {spec.builder}: expected a keras.Model with output (None, {len(manifest.classes)}), got {got}"
+        )
+    logits = keras.layers.Activation("linear", dtype="float32", name="raw_logits")(network(x))
+    return keras.Model(inputs, logits, name="classifier")
+
+
+def calibrated(classifier: keras.Model, calibration: Calibration) -> keras.Model:
+    """Return a model: raw batch -> calibrated probabilities float32 (batch, classes)."""
+    probabilities = layer_of(calibration)(classifier.output)
+    return keras.Model(classifier.input, probabilities, name="calibrated_classifier")
+
+
+def with_logits(model: keras.Model) -> keras.Model:
+    """Return the calibrated ``model`` with two outputs: logits before calibration, and probabilities."""
+    return keras.Model(model.input, [model.layers[-1].input, model.output])
+
+
+def predict(model: keras.Model, inputs: NDArray[np.generic], batch_size: int = 1024) -> list[NDArray[np.float32]]:
+    """Return each output of ``model`` for all ``inputs`` (n, ...), in inference mode."""
+    forward = tf.function(
+        lambda batch: tf.nest.flatten(model(batch, training=False)),
+        input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), inputs.dtype)],
+    )
+    parts = [
+        [output.numpy() for output in forward(np.ascontiguousarray(inputs[start : start + batch_size]))]
+        for start in range(0, len(inputs), batch_size)
+    ]
+    return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+
+def export(model: keras.Model, directory: Path) -> None:
+    """Write the calibrated ``model`` as a SavedModel into ``directory``.
+
+    Signature ``serving_default``: ``inputs`` (batch, *input_shape) -> ``probabilities`` float32 (batch, classes) and
+    ``label`` int64 (batch,), the index of the most probable class.
+    """
+
+    def serve(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        probabilities = model(inputs, training=False)
+        return {"probabilities": probabilities, "label": tf.argmax(probabilities, axis=-1)}
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    specification = tf.TensorSpec(model.input_shape, model.inputs[0].dtype, name="inputs")
+    archive.add_endpoint("serving_default", serve, input_signature=[specification])
+    shutil.rmtree(directory, ignore_errors=True)
+    archive.write_out(str(directory), verbose=False)

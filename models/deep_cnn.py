@@ -1,0 +1,61 @@
+"""The ECG classifier: a one-dimensional residual CNN. Keras is imported when a network is built, not before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+if TYPE_CHECKING:
+    import keras
+
+Size = Annotated[int, Field(ge=1)]
+
+
+def deep_cnn(
+    input_shape: tuple[int, ...],
+    classes: int,
+    *,
+    filters: Size = 32,
+    blocks: Size = 5,
+    kernel: Size = 5,
+    units: Size = 64,
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+) -> keras.Model:
+    """Return a residual CNN: signal (batch, length) or (batch, length, leads) -> logits (batch, classes).
+
+    After a first convolution, each block convolves twice around a shortcut and halves the length; two dense layers
+    follow. Batch normalization after each convolution is ours; the paper has none.
+
+    Args:
+        input_shape: Shape of one preprocessed example.
+        classes: Number of logits.
+        filters: Channels of every convolution.
+        blocks: Residual blocks.
+        kernel: Width of a convolution, and of the pooling window, in samples.
+        units: Width of the dense layer before the logits.
+        dropout: Share of the features dropped before each dense layer while training.
+
+    Source: Kachuee, Fazeli and Sarrafzadeh (2018), arXiv:1805.00794.
+    """
+    import keras
+    from keras import layers
+
+    x = inputs = keras.Input(input_shape, name="signal")
+    if len(input_shape) == 1:
+        x = layers.Reshape((*input_shape, 1))(x)
+    x = layers.ReLU()(_convolution(x, filters, kernel))
+    for _ in range(blocks):
+        y = layers.ReLU()(_convolution(x, filters, kernel))
+        y = layers.Add()([x, _convolution(y, filters, kernel)])
+        x = layers.MaxPooling1D(kernel, strides=2, padding="same")(layers.ReLU()(y))
+    x = layers.Dropout(dropout)(layers.Flatten()(x))
+    x = layers.Dropout(dropout)(layers.Dense(units, activation="relu")(x))
+    return keras.Model(inputs, layers.Dense(classes, name="logits")(x), name="deep_cnn")
+
+
+def _convolution(x: keras.KerasTensor, filters: int, kernel: int) -> keras.KerasTensor:
+    from keras import layers
+
+    x = layers.Conv1D(filters, kernel, padding="same", use_bias=False)(x)
+    return layers.BatchNormalization()(x)

@@ -1,0 +1,111 @@
+"""Normalization and augmentation of one-dimensional signals, as Keras layers made of TensorFlow operations.
+
+They give the same numbers in eager mode, in a graph, in an exported model and on any device. Signals are float32
+(batch, length); everything is computed in float32, also under mixed precision.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+import keras
+import tensorflow as tf
+
+EPSILON = 1e-6
+"""Added to a deviation or a range, so that a flat signal becomes zeros."""
+
+
+@keras.saving.register_keras_serializable(package="parak8s")
+class ZScore(keras.layers.Layer):
+    """Subtracts each signal's mean and divides by its standard deviation."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"dtype": "float32"} | kwargs)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Map (batch, length) to the same shape, mean 0 and deviation 1 along the length."""
+        centred = inputs - tf.reduce_mean(inputs, axis=1, keepdims=True)
+        return centred / (tf.sqrt(tf.reduce_mean(tf.square(centred), axis=1, keepdims=True)) + EPSILON)
+
+
+@keras.saving.register_keras_serializable(package="parak8s")
+class MinMax(keras.layers.Layer):
+    """Scales each signal to the range from 0 to 1."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"dtype": "float32"} | kwargs)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Map (batch, length) to the same shape, minimum 0 and maximum 1 along the length."""
+        low = tf.reduce_min(inputs, axis=1, keepdims=True)
+        return (inputs - low) / (tf.reduce_max(inputs, axis=1, keepdims=True) - low + EPSILON)
+
+
+@keras.saving.register_keras_serializable(package="parak8s")
+class SignalAugmentation(keras.layers.Layer):
+    """Varies heart rate, amplitude and noise while training; passes signals on unchanged otherwise.
+
+    Args:
+        stretch: The time axis is stretched by a factor drawn from 1 - stretch to 1 + stretch, around sample 0.
+        scale: The amplitude is multiplied by a factor drawn from 1 - scale to 1 + scale.
+        noise: Standard deviation of the white noise that is added where the signal is not padding (not 0).
+        seed: Seed of the draws; their state is saved with the model, so that a resumed training draws on.
+    """
+
+    def __init__(
+        self, *, stretch: float = 0.0, scale: float = 0.0, noise: float = 0.0, seed: int = 0, **kwargs: Any
+    ) -> None:
+        super().__init__(**{"dtype": "float32"} | kwargs)
+        self.stretch, self.scale, self.noise, self.seed = stretch, scale, noise, seed
+        self.draws = keras.random.SeedGenerator(seed)
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Map (batch, length) to the same shape."""
+        if not training:
+            return inputs
+        factors = (tf.shape(inputs)[0], 1)
+        signals = inputs
+        if self.stretch:
+            signals = stretched(
+                signals, keras.random.uniform(factors, 1 - self.stretch, 1 + self.stretch, seed=self.draws)
+            )
+        if self.scale:
+            signals *= keras.random.uniform(factors, 1 - self.scale, 1 + self.scale, seed=self.draws)
+        if self.noise:
+            noise = keras.random.normal(tf.shape(signals), stddev=self.noise, seed=self.draws)
+            signals += tf.where(signals == 0, 0.0, noise)
+        return signals
+
+    def get_config(self) -> Mapping[str, Any]:
+        """Return the arguments of the constructor."""
+        own = {"stretch": self.stretch, "scale": self.scale, "noise": self.noise, "seed": self.seed}
+        return {**super().get_config(), **own}
+
+
+def stretched(signals: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
+    """Return ``signals`` (batch, length) read at ``factors`` (batch, 1) times the sample index, zeros past the end."""
+    length = tf.shape(signals)[1]
+    place = tf.cast(tf.range(length), tf.float32)[None] * factors
+    left = tf.minimum(tf.cast(place, tf.int32), length)
+    share = place - tf.cast(left, tf.float32)
+    padded = tf.pad(signals, [[0, 0], [0, 2]])
+    before, after = (tf.gather(padded, left + step, batch_dims=1) for step in (0, 1))
+    return tf.where(left < length, before * (1 - share) + after * share, 0.0)
+
+
+class Augmentation(Protocol):
+    """Settings of :class:`SignalAugmentation`."""
+
+    stretch: float
+    scale: float
+    noise: float
+
+
+def normalization(kind: Literal["zscore", "minmax", "none"]) -> list[keras.Layer]:
+    """Return the layers that normalize raw signals."""
+    return {"zscore": [ZScore()], "minmax": [MinMax()], "none": []}[kind]
+
+
+def augmentation(settings: Augmentation, seed: int) -> list[keras.Layer]:
+    """Return the layers that vary raw signals; none where nothing is to vary."""
+    amounts = {"stretch": settings.stretch, "scale": settings.scale, "noise": settings.noise}
+    return [SignalAugmentation(**amounts, seed=seed)] if any(amounts.values()) else []

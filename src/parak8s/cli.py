@@ -1,0 +1,183 @@
+"""The command line. Starts in a moment: TensorFlow and MLflow are loaded by the commands that need them."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from parak8s.errors import BAD_INPUT, FAILED, GATE_REFUSED, InputError, ParaK8sError
+
+app = typer.Typer(
+    name="parak8s",
+    help="One file describes an experiment; the same file runs on a laptop and on Kubeflow.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+File = Annotated[Path, typer.Argument(help="Experiment file.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("-s", "--set", metavar="PATH=VALUE", help="Override a value, for example training.epochs=2."),
+]
+Directory = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="DIR", help="Default: runs/NAME/FINGERPRINT.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,  # noqa: ARG001 - main reads it
+) -> None:
+    """One file describes an experiment; the same file runs on a laptop and on Kubeflow."""
+    if version:
+        from parak8s import __version__
+
+        typer.echo(f"parak8s {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(file: File, overrides: Overrides = None, output: Directory = None) -> None:
+    """Run the experiment: ingest, train, calibrate, evaluate, gate, register. A killed run goes on."""
+    _run(file, overrides, output, only=None)
+
+
+@app.command()
+def step(
+    name: Annotated[str, typer.Argument(help="ingest, train, calibrate, evaluate, gate or register.")],
+    file: File,
+    overrides: Overrides = None,
+    output: Directory = None,
+) -> None:
+    """Run a single step in the run's directory."""
+    from parak8s.errors import nearest
+    from parak8s.run import STEPS
+
+    names = [each.name for each in STEPS]
+    if name not in names:
+        raise InputError(f"no step {name!r}; {nearest(name, names)}")
+    _run(file, overrides, output, only=name)
+
+
+def _run(file: Path, overrides: list[str] | None, output: Path | None, only: str | None) -> None:
+    from parak8s import console
+    from parak8s.loading import load
+    from parak8s.run import run as run_steps
+
+    experiment = load(file, overrides or ())
+    with console.Console() as screen:
+        layout = run_steps(experiment, output, narrator=screen, observers=[screen], only=only)
+    verdict = layout.gate / "verdict.json"
+    refused = only in (None, "gate", "register") and verdict.is_file() and console.print_verdict(verdict)
+    console.print_places(layout)
+    if refused:
+        raise typer.Exit(GATE_REFUSED)
+
+
+@app.command()
+def validate(
+    files: Annotated[list[Path], typer.Argument(help="Experiment files.", show_default=False)],
+    overrides: Overrides = None,
+) -> None:
+    """Check experiment files; report all mistakes of each, with line, path, value and what is allowed."""
+    from parak8s.loading import load
+
+    failures: list[ParaK8sError] = []
+    for file in files:
+        try:
+            experiment = load(file, overrides or ())
+        except ParaK8sError as error:
+            failures.append(error)
+        else:
+            typer.echo(f"{file}: valid ({experiment.name}: {experiment.data.loader}, {experiment.model.builder})")
+    if failures:
+        raise InputError("\n".join(map(str, failures)))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of an experiment file."""
+    from parak8s.schema import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def diff(
+    first: Annotated[Path, typer.Argument(metavar="A", show_default=False)],
+    second: Annotated[Path, typer.Argument(metavar="B", show_default=False)],
+    overrides: Annotated[
+        list[str] | None, typer.Option("-s", "--set", metavar="PATH=VALUE", help="Override a value of B.")
+    ] = None,
+) -> None:
+    """Print what differs between two experiments, and whether it changes the fingerprint."""
+    from parak8s.console import print_differences
+    from parak8s.loading import load
+
+    print_differences(load(first), load(second, overrides or ()))
+
+
+@app.command()
+def show(
+    reference: Annotated[
+        str, typer.Argument(metavar="RUN", help="Run directory, MLflow run id, or models:/NAME@ALIAS.")
+    ],
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="MLflow store. Default: MLFLOW_TRACKING_URI, else SQLite.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the whole lineage of a run or of a model version."""
+    from parak8s import console
+    from parak8s.experiment import Tracking
+    from parak8s.lineage import lineage
+
+    found = lineage(reference, Tracking(uri=tracking_uri))
+    typer.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False)) if as_json else console.print_lineage(found)
+
+
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Run directory.", show_default=False)],
+) -> None:
+    """Write report.html of a run directory again."""
+    from parak8s.report import write_report
+
+    typer.echo(f"report  {write_report(directory)}")
+
+
+def main() -> None:
+    """Entry point of ``parak8s``: every error is one readable paragraph; a traceback comes with ``--debug`` alone."""
+    import click
+
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        code = app(arguments, standalone_mode=False) or 0
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = BAD_INPUT
+    except (KeyboardInterrupt, click.Abort):
+        code = _fail("stopped; the same command goes on from here", 130)
+    except ParaK8sError as error:
+        code = _fail(str(error), error.exit_code, error)
+    except Exception as error:
+        code = _fail(f"{type(error).__name__}: {error}\nThis is a bug in ParaK8s; --debug shows where.", FAILED, error)
+    sys.exit(code)
+
+
+def _fail(message: str, code: int, error: BaseException | None = None) -> int:
+    typer.echo(f"parak8s: {message}", err=True)
+    if "--debug" in sys.argv and error:
+        raise error
+    return code
+
+
+if __name__ == "__main__":
+    main()

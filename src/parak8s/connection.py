@@ -1,0 +1,213 @@
+"""Reaches MLflow: which store, within bounded time, without its noise, with one sentence when it does not answer."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from parak8s.errors import EnvironmentFault, InputError, from_os_error
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from parak8s.experiment import Tracking
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+NOTHING_LOST = "nothing is lost: everything is in the run's directory, and the same command sends the rest"
+
+QUICK = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "PGCONNECT_TIMEOUT": "10",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+"""Settings while a training waits, or nobody knows yet whether the server is there. The user's own settings win."""
+PATIENT = {
+    **QUICK,
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "120",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+}
+"""Settings while large files are sent to a server that has just answered. MLflow's own retry for four minutes."""
+
+_USER = re.compile(r"(\w[\w+.-]*://[^\s:/@\"']*):[^\s\"']*@")
+_TOKEN_AS_USER = re.compile(r"(https?://)[^\s:/@\"']+@")
+_QUERY = re.compile(
+    r"([?&;](?:[\w.-]*(?:passw|secret|token|signature|credential|access_?key|api_?key)[\w.-]*|pwd|sig|key)=)[^&#\s\"']+",
+    re.IGNORECASE,
+)
+_SECRET_KEY = re.compile(r"passw|secret|token|credential|(api|access)_?key", re.IGNORECASE)
+
+
+def tracking_uri(tracking: Tracking) -> str:
+    """Return ``tracking.uri``, else MLFLOW_TRACKING_URI, else SQLite in the working directory.
+
+    Raises:
+        InputError: A Postgres address without its driver, which SQLAlchemy reads as another one.
+    """
+    uri = tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    if re.match(r"postgres(ql)?://", uri):
+        shown = redacted(uri)
+        raise InputError(
+            f"MLFLOW_TRACKING_URI {shown}: name the driver: postgresql+psycopg2://{shown.partition('://')[2]}"
+        )
+    return uri
+
+
+def redacted(text: str) -> str:
+    """Return ``text`` with the passwords, tokens and signatures of the addresses in it replaced by ``***``."""
+    return _QUERY.sub(r"\1***", _TOKEN_AS_USER.sub(r"\1***@", _USER.sub(r"\1:***@", text)))
+
+
+def without_passwords(value: Any) -> Any:
+    """Return plain JSON values with :func:`redacted` text; text under keys such as ``password`` is replaced whole."""
+    if isinstance(value, Mapping):
+        return {
+            key: "***" if isinstance(item, str) and _SECRET_KEY.search(key) else without_passwords(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [without_passwords(item) for item in value]
+    return redacted(value) if isinstance(value, str) else value
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """Return the file of an SQLite address; None for every other store."""
+    scheme, _, rest = uri.partition("://")
+    path = rest.partition("?")[0].removeprefix("/")
+    return Path(path) if scheme.startswith("sqlite") and path not in ("", ":memory:") else None
+
+
+def is_database(uri: str) -> bool:
+    """Return whether MLflow talks to a database itself, and not to a server that does."""
+    return re.match(r"(sqlite|postgresql|mysql|mssql)(\+\w+)?://", uri) is not None
+
+
+def connect(uri: str, *, create: bool = True) -> MlflowClient:
+    """Return a client of a store that has just answered.
+
+    Args:
+        uri: See :func:`tracking_uri`.
+        create: Make the SQLite file when there is none.
+
+    Raises:
+        InputError: There is no SQLite file, and ``create`` is False.
+        EnvironmentFault: The store does not answer, or refuses.
+    """
+    file = sqlite_file(uri)
+    if file and not create and not file.exists():
+        raise InputError(f"no MLflow database {file}; set tracking.uri or MLFLOW_TRACKING_URI, or go to its folder")
+    with reaching(uri, QUICK):
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        if is_database(uri):
+            _ping(uri)
+        from mlflow import MlflowClient
+
+        client = MlflowClient(uri, registry_uri=uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+@contextlib.contextmanager
+def reaching(uri: str, settings: Mapping[str, str] = PATIENT) -> Iterator[None]:
+    """Run a block that talks to MLflow: with its time bounded, in silence, and with one sentence when it fails.
+
+    Raises:
+        InputError: MLflow does not take a value, such as a model name with a slash.
+        EnvironmentFault: What MLflow, its store or the operating system refused.
+    """
+    with _environment(settings):
+        import requests
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        with _silence():
+            try:
+                yield
+            except (
+                MlflowException,
+                SQLAlchemyError,
+                requests.RequestException,
+            ) as error:
+                # The error's own text may hold the address with its password, and --debug would print it.
+                cause = error if redacted(uri) == uri else None
+                message = f"MLflow at {redacted(uri)}: {_reason(error, uri)}"
+                if getattr(error, "error_code", None) == "INVALID_PARAMETER_VALUE":
+                    raise InputError(message) from cause
+                raise EnvironmentFault(f"{message}; {NOTHING_LOST}") from cause
+            except OSError as error:
+                raise from_os_error(error) from error
+
+
+@contextlib.contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    ours = {name: value for name, value in settings.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep MLflow's and Alembic's log lines back, unless the user set MLFLOW_LOGGING_LEVEL."""
+    loggers = (
+        [] if os.environ.get("MLFLOW_LOGGING_LEVEL") else [logging.getLogger(name) for name in ("mlflow", "alembic")]
+    )
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _ping(uri: str) -> None:
+    """Ask the database once; MLflow itself would ask for 100 seconds."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+    sqlalchemy.inspect(engine).get_table_names()
+
+
+def _reason(error: BaseException, uri: str) -> str:
+    """Return in a few words why MLflow could not be reached, without any password."""
+    import requests
+
+    chain = [error]
+    while following := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(following)
+    if any(isinstance(cause, ConnectionRefusedError) for cause in chain):
+        return "connection refused; is it running?"
+    if any(isinstance(cause, socket.gaierror) for cause in chain):
+        return "no such host"
+    if any(isinstance(cause, requests.Timeout) for cause in chain):
+        return "no answer in time"
+    if status := re.search(r"error code (\d{3})\b|\b(\d{3}) error responses", str(error)):
+        code = status[1] or status[2]
+        hint = ": set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+        return f"it answered {code}{hint if code in ('401', '403') else ''}"
+    return _scrubbed(str(error), uri)
+
+
+def _scrubbed(text: str, uri: str) -> str:
+    line = redacted(next((line for line in text.splitlines() if line.strip()), "it gave no reason"))
+    line = re.sub(r"^\([\w.]+\) ", "", line.strip(" .;"))
+    password = re.match(r"[\w+.-]+://[^:/@]*:(.+)@", uri)
+    secrets = [
+        password[1] if password else "",
+        *map(os.environ.get, ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")),
+    ]
+    for secret in filter(None, secrets):
+        line = line.replace(secret, "***")
+    return line

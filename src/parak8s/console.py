@@ -1,0 +1,112 @@
+"""What the terminal shows: steps, progress, the verdict, the places, differences, lineage."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich import console, progress, table
+from rich.markup import escape
+
+from parak8s import files, provenance
+from parak8s.experiment import Experiment, flatten
+from parak8s.layout import Layout
+
+if TYPE_CHECKING:
+    from parak8s.lineage import Lineage
+    from parak8s.progress import Record
+
+_out = console.Console(highlight=False)
+
+
+class Console:
+    """Narrates a run: a line for each step and epoch, and a bar while one works."""
+
+    def __init__(self) -> None:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        columns = (progress.TextColumn("  {task.description}"), progress.BarColumn(), progress.TimeRemainingColumn())
+        self._bar = progress.Progress(*columns, console=_out, transient=True)
+        self._task: progress.TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def started(self, step: str) -> None:
+        """Show a moving bar for the step."""
+        self._replace(self._bar.add_task(step, total=None))
+
+    def finished(self, step: str, summary: str, seconds: float | None) -> None:
+        """Print the step's line."""
+        self._replace(None)
+        took = "    reused" if seconds is None else f"{seconds:8.1f} s"
+        _out.print(f"[green]✓[/] {step:<10}{took}  {escape(summary)}", soft_wrap=True)
+
+    def on_steps(self, epoch: int, done: int, total: int) -> None:
+        """Move the bar of an epoch."""
+        if self._task is not None:
+            self._bar.update(self._task, description=f"epoch {epoch}", completed=done, total=total)
+
+    def on_epoch(self, record: Record) -> None:
+        """Print the epoch's line."""
+        _out.print(
+            f"  epoch {record.epoch:>3}  loss {record.loss:.4f}  val_loss {record.val_loss:.4f}  "
+            f"val_accuracy {record.val_accuracy:.4f}  val_auc {record.val_auc:.4f}  "
+            f"val_f1 {record.val_f1:.4f}  {record.seconds:.1f} s"
+        )
+
+    def _replace(self, task: progress.TaskID | None) -> None:
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = task
+
+
+def print_verdict(path: Path) -> bool:
+    """Print the table of reasons; return whether the gate said no."""
+    verdict = files.read_json(path)
+    if verdict["checks"]:
+        rows = table.Table("check", "value", "", "reason", box=None, pad_edge=False)
+        for check in verdict["checks"]:
+            mark = "[green]yes[/]" if check["passed"] else "[red]NO[/]"
+            rows.add_row(escape(check["check"]), escape(check["value"]), mark, escape(check["reason"]))
+        _out.print(rows)
+    return not verdict["passed"]
+
+
+def print_places(layout: Layout) -> None:
+    """Print where the results are."""
+    for path in (layout.report, layout.result, layout.model / "saved_model"):
+        if path.exists():
+            _out.print(f"{path.stem:<12}{path}", soft_wrap=True)
+    _out.print(f"{'directory':<12}{layout.root}", soft_wrap=True)
+
+
+def print_differences(first: Experiment, second: Experiment) -> None:
+    """Print every path whose value differs, and what that means for the fingerprint."""
+    old, new = flatten(first.canonical()), flatten(second.canonical())
+    paths = [path for path in dict.fromkeys([*old, *new]) if old.get(path) != new.get(path)]
+    if not paths:
+        _out.print("no difference: the same point")
+        return
+    rows = table.Table("path", "A", "B", "fingerprint", box=None, pad_edge=False)
+    for path in paths:
+        change = "stays" if provenance.is_outside(path) else "changes"
+        rows.add_row(escape(path), escape(str(old.get(path))), escape(str(new.get(path))), change)
+    _out.print(rows)
+    same = all(provenance.is_outside(path) for path in paths)
+    _out.print("same fingerprint on the same data" if same else "another fingerprint: another point of the space")
+
+
+def print_lineage(found: Lineage) -> None:
+    """Print the lineage of a run or model version, section by section."""
+    for section, values in found.to_json().items():
+        _out.print(f"[bold]{section}[/]")
+        for key, value in flatten(values).items() if isinstance(values, dict) else [("", values)]:
+            _out.print(f"  {escape(key):<44} {escape(str(value))}", soft_wrap=True)

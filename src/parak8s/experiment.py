@@ -1,0 +1,324 @@
+"""The experiment file: one frozen record for each section. Imports neither TensorFlow nor Kubernetes."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+METRICS = ("categorical_accuracy", "auc", "precision", "recall", "f1", "ece", "brier")
+"""Names that evaluation computes; ``f1/V`` is the same for class V alone (not for accuracy, ece, brier)."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+Metric = Literal["categorical_accuracy", "auc", "precision", "recall", "f1", "ece", "brier"]
+Monitor = Literal["loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "val_f1"]
+Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]i?)?$")]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Threshold = Annotated[str, StringConstraints(pattern=r"^\s*(>=|<=|>|<)\s*[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?\s*$")]
+
+
+class Section(BaseModel):
+    """A part of the file: unknown keys and silent conversions are refused, nothing changes after reading."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class Split(Section):
+    """How examples are shared out. The same example, or patient, lands in the same split for ever."""
+
+    by: Literal["hash", "patient"] = "hash"
+    """``hash``: by each example's content. ``patient``: all examples of a patient stay together."""
+    train: Fraction = 0.7
+    validation: Fraction = 0.1
+    calibration: Fraction = 0.1
+    test: Fraction = 0.1
+    """Share of the test split. A source that brings its own test set keeps it: then the others share the rest."""
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> Self:
+        total = self.train + self.validation + self.calibration + self.test
+        if not math.isclose(total, 1, abs_tol=1e-6):
+            raise ValueError(f"train + validation + calibration + test must be 1, got {total:g}")
+        if not self.train or not self.validation:
+            raise ValueError("train and validation must be above 0: one to learn from, one to choose by")
+        return self
+
+    def fractions(self) -> dict[str, float]:
+        """Return the share of each split, in the order in which they are drawn."""
+        return {name: getattr(self, name) for name in ("train", "validation", "calibration", "test")}
+
+
+class Data(Section):
+    """Where the examples come from and how they are read."""
+
+    loader: str
+    """A registered name (``ecg``) or ``package.module:function`` of your own."""
+    source: str
+    """A path or URL: file, folder, ``https://``, ``s3://``, ``gs://``, ``abfs://``, ``synthetic://``."""
+    digest: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
+    """Pins the version of the source: anything else is refused."""
+    split: Split = Split()
+    batch_size: Count = 256
+    """Examples in one optimizer step, over all workers."""
+    options: dict[str, Any] = {}
+    """Settings of the loader."""
+
+
+class ModelSpec(Section):
+    """Which network."""
+
+    builder: str
+    """A registered name (``deep_cnn``) or ``package.module:function`` of your own."""
+    params: dict[str, Any] = {}
+    """Keyword arguments of the builder."""
+
+
+class Optimizer(Section):
+    """A Keras optimizer."""
+
+    name: Literal["adam", "adamw", "nadam", "rmsprop", "sgd", "lion"] = "adamw"
+    learning_rate: Positive = 1e-3
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    momentum: Fraction | None = None
+    """For ``sgd`` and ``rmsprop``."""
+
+    @model_validator(mode="after")
+    def _momentum_is_taken(self) -> Self:
+        if self.momentum is not None and self.name not in ("sgd", "rmsprop"):
+            raise ValueError(f"momentum is for sgd and rmsprop; {self.name} has none: leave it out")
+        return self
+
+
+class Schedule(Section):
+    """How the learning rate moves over the training."""
+
+    name: Literal["constant", "cosine", "exponential"] = "constant"
+    warmup_epochs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
+    """Epochs of linear increase from zero."""
+    final: Fraction = 0.0
+    """Last learning rate as a fraction of the first; above 0 for ``exponential``."""
+
+    @model_validator(mode="after")
+    def _exponential_ends_above_zero(self) -> Self:
+        if self.name == "exponential" and not self.final:
+            raise ValueError("an exponential schedule never reaches 0: write final: 0.01, say")
+        return self
+
+
+class EarlyStopping(Section):
+    """Stops when the monitored value no longer improves."""
+
+    monitor: Monitor = "val_loss"
+    patience: Count = 5
+    min_delta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+
+class Training(Section):
+    """How the network learns."""
+
+    epochs: Count = 20
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    class_weight: Literal["balanced"] | dict[str, Positive] | None = None
+    """``balanced``: n / (classes * n_class). A mapping gives the weight of each class by name."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    clip_norm: Positive | None = None
+    """Largest global norm of the gradient."""
+    early_stopping: EarlyStopping | None = None
+    keep_best: Monitor | None = None
+    """The epoch whose weights are kept: the best by this value; null keeps the last."""
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    jit: bool = False
+    """Compile with XLA: faster on GPUs, slower on most CPUs."""
+    steps_per_call: Count = 16
+    """Optimizer steps in one call of the compiled graph."""
+    tensorboard: bool = False
+
+    @model_validator(mode="after")
+    def _warmup_fits(self) -> Self:
+        if self.schedule.warmup_epochs >= self.epochs and self.schedule.warmup_epochs:
+            raise ValueError(
+                f"schedule.warmup_epochs ({self.schedule.warmup_epochs:g}) must be below epochs ({self.epochs})"
+            )
+        return self
+
+
+class Bootstrap(Section):
+    """Resampling of the test set for the confidence intervals."""
+
+    samples: Annotated[int, Field(ge=100, le=100_000)] = 1000
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+
+
+class Evaluation(Section):
+    """What is measured on the test split, and how probabilities are calibrated."""
+
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = ("categorical_accuracy", "auc")
+    """The metrics that count: the report leads with them and the champion is compared on them."""
+    calibration: Literal["temperature", "isotonic", "none"] = "temperature"
+    bootstrap: Bootstrap = Bootstrap()
+
+
+class Gate(BaseModel):
+    """What a model must reach before it is registered: ``metric: ">= 0.97"``, and how it stands to the champion."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+    __pydantic_extra__: dict[str, Threshold] = Field(init=False)
+
+    champion: Literal["not_worse"] | None = None
+
+    @model_validator(mode="after")
+    def _metrics_exist(self) -> Self:
+        for name in self.thresholds():
+            base, slash, _ = name.partition("/")
+            if base not in METRICS or (slash and base not in ("auc", "precision", "recall", "f1")):
+                from parak8s.errors import nearest
+
+                raise ValueError(f"no metric {name!r}; {nearest(base, [*METRICS, 'champion'])}")
+        return self
+
+    def thresholds(self) -> dict[str, str]:
+        """Return the metrics with their thresholds, such as ``{"auc": ">= 0.95"}``."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class Tracking(Section):
+    """Where MLflow keeps the runs."""
+
+    uri: str | None = None
+    """``sqlite:///mlflow.db``, ``postgresql+psycopg2://...`` or a server; null: MLFLOW_TRACKING_URI, else SQLite."""
+    experiment: str | None = None
+    """MLflow experiment; null: the name of this file."""
+    artifacts: str | None = None
+    """Where a new MLflow experiment on a database keeps its files; null: beside the SQLite file, else ./mlartifacts."""
+
+    @field_validator("uri")
+    @classmethod
+    def _driver_is_named(cls, uri: str | None) -> str | None:
+        if uri and re.match(r"postgres(ql)?://", uri):
+            raise ValueError("SQLAlchemy needs the driver's name: write postgresql+psycopg2://...")
+        return uri
+
+
+class Registry(Section):
+    """Under what name the model is registered; the alias moves to every version that passes the gate."""
+
+    name: str | None = None
+    """Registered model; null: the name of this file."""
+    alias: Name = "champion"
+
+
+class Compute(Section):
+    """What one training takes on a cluster. It changes where the experiment runs, not what it is."""
+
+    image: str | None = None
+    gpus: Annotated[int, Field(ge=0)] = 0
+    cpus: Positive = 4
+    memory: Quantity = "8Gi"
+    workers: Count = 1
+    parameter_servers: Annotated[int, Field(ge=0)] = 0
+
+
+class Parameter(Section):
+    """The range of one searched value: ``{min, max, log, step}`` or ``{values}``."""
+
+    min: float | None = None
+    max: float | None = None
+    step: Positive | None = None
+    log: bool = False
+    values: tuple[str | int | float | bool, ...] | None = None
+
+    @model_validator(mode="after")
+    def _range_or_values(self) -> Self:
+        if (self.values is None) == (self.min is None or self.max is None):
+            raise ValueError("give either min and max, or values")
+        if self.values is not None and not self.values:
+            raise ValueError("values is empty; name at least one")
+        if self.min is not None and self.max is not None:
+            if self.min >= self.max:
+                raise ValueError(f"min must be below max, got min {self.min:g} and max {self.max:g}")
+            if self.log and self.min <= 0:
+                raise ValueError(f"a logarithmic range needs min above 0, got {self.min:g}")
+        return self
+
+
+class Objective(Section):
+    """What a search optimises."""
+
+    metric: str
+    type: Literal["maximize", "minimize"] = "maximize"
+    goal: float | None = None
+
+
+class Search(Section):
+    """A subset of the space: dotted paths into this file, with ranges."""
+
+    objective: Objective
+    algorithm: Literal[
+        "random", "grid", "bayesianoptimization", "tpe", "multivariate-tpe", "cmaes", "sobol", "hyperband", "pbt"
+    ] = "random"
+    trials: Count = 20
+    parallel: Count = 1
+    parameters: Annotated[dict[str, Parameter], Field(min_length=1)]
+
+
+class Serving(Section):
+    """How many servers answer."""
+
+    replicas: Count = 1
+
+
+class Experiment(Section):
+    """One point of the function space, named completely."""
+
+    name: Name
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    reproducibility: Literal["strict", "close"] = "strict"
+    """``strict``: bitwise the same on the same type of machine. ``close``: seeds only, sometimes faster."""
+    data: Data
+    model: ModelSpec
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    gate: Gate = Gate()
+    tracking: Tracking = Tracking()
+    registry: Registry = Registry()
+    compute: Compute = Compute()
+    search: Search | None = None
+    serving: Serving = Serving()
+
+    @model_validator(mode="after")
+    def _calibration_has_data(self) -> Self:
+        if self.evaluation.calibration != "none" and not self.data.split.calibration:
+            raise ValueError(
+                f"evaluation.calibration {self.evaluation.calibration!r} needs data.split.calibration above 0"
+            )
+        return self
+
+    @property
+    def registered_name(self) -> str:
+        """Name of the registered model."""
+        return self.registry.name or self.name
+
+    @property
+    def mlflow_experiment(self) -> str:
+        """Name of the MLflow experiment."""
+        return self.tracking.experiment or self.name
+
+    def canonical(self) -> dict[str, Any]:
+        """Return the whole experiment with every default written out, as plain JSON values."""
+        return self.model_dump(mode="json")
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return ``{"training.optimizer.name": "adamw", ...}`` of nested mappings; empty mappings are left out."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        path = f"{prefix}.{key}" if prefix else key
+        if isinstance(value, Mapping):
+            flat |= flatten(value, path)
+        else:
+            flat[path] = value
+    return flat

@@ -1,0 +1,247 @@
+"""The lineage of a run, a model version or a run directory: from the released model back to data, code and config."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from parak8s import connection, documents, files
+from parak8s.connection import redacted, tracking_uri, without_passwords
+from parak8s.errors import EnvironmentFault, InputError, nearest
+from parak8s.experiment import Tracking, flatten
+from parak8s.publication import DOCUMENTS, OTHERS
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
+
+ALLOWED = "give a run id, models:/NAME@ALIAS, models:/NAME/VERSION, or a run directory"
+SAYS = {
+    "experiment.yaml": "the whole config",
+    "environment.json": "code and package versions",
+    "dataset/manifest.json": "where the data came from",
+    "evaluation/metrics.json": "metrics with their intervals",
+    "gate/verdict.json": "the gate's verdict",
+}
+"""What each document of a run is the only one to say."""
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Everything that a run or a model version came from, without passwords.
+
+    Args:
+        reference: What was asked for.
+        tracking_uri: Store that was asked; empty where none was.
+        model: ``name``, ``version``, ``aliases``; None where no version was registered.
+        run: ``id``, ``name``, ``status``, ``experiment``, as far as known.
+        fingerprint: Of the point.
+        data: ``digest``, ``source``, ``loader``.
+        code: ``commit``, ``dirty``, ``digest``.
+        packages: Version of each package, and of ``python``.
+        parameters: The experiment, flattened.
+        metrics: ``value``, ``low`` and ``high`` of each metric.
+        gate: ``passed`` and ``checks``; None where nobody judged.
+        artifacts: Where each file or folder is.
+        missing: What could not be found out, one sentence each.
+    """
+
+    reference: str
+    tracking_uri: str = ""
+    model: Mapping[str, Any] | None = None
+    run: Mapping[str, str] = field(default_factory=dict)
+    fingerprint: str | None = None
+    data: Mapping[str, str | None] = field(default_factory=dict)
+    code: Mapping[str, str | bool | None] = field(default_factory=dict)
+    packages: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    gate: Mapping[str, Any] | None = None
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+
+def lineage(reference: str, tracking: Tracking) -> Lineage:
+    """Return the lineage of ``reference``.
+
+    Args:
+        reference: A run id, ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, or a run directory with result.json.
+        tracking: Which store to ask; a run directory names its own.
+
+    Raises:
+        InputError: There is no such run, model, version, alias or directory; says what there is.
+        EnvironmentFault: MLflow cannot be reached; not for a run directory, whose files say most of it.
+    """
+    if (directory := Path(reference)).is_dir():
+        return _of_directory(directory, reference, tracking)
+    if "/" in reference and not reference.startswith("models:/"):
+        raise InputError(f"{reference}: no such directory; {ALLOWED}")
+    uri = tracking_uri(tracking)
+    client = connection.connect(uri, create=False)
+    with connection.reaching(uri):
+        version = _version(client, reference, uri) if reference.startswith("models:/") else None
+        if version and not version.run_id:
+            raise InputError(f"{reference}: the version names no run, so nothing more is known of it")
+        run = _run(client, (version.run_id if version else None) or reference, uri)
+        return replace(_of_run(client, run, version), reference=reference, tracking_uri=redacted(uri))
+
+
+def _of_directory(directory: Path, reference: str, tracking: Tracking) -> Lineage:
+    if not (directory / "result.json").exists():
+        raise InputError(f"{directory} is not a finished run: no result.json; give 'parak8s run' again")
+    result = files.read_json(directory / "result.json")
+    known = result.get("mlflow") or {}
+    stored = known.get("tracking_uri") or ""
+    uri = stored if stored and redacted(stored) == stored and "***" not in stored else tracking_uri(tracking)
+    model = {"name": known["model_name"], "version": known.get("model_version")} if known.get("model_name") else None
+    local = replace(
+        _of_documents(directory),
+        reference=reference,
+        tracking_uri=redacted(uri),
+        fingerprint=result.get("fingerprint"),
+        model=model,
+        run={"id": known["run_id"]} if known.get("run_id") else {},
+        artifacts={name: str(directory / name) for name in (*DOCUMENTS, *OTHERS) if (directory / name).exists()},
+    )
+    try:
+        return _with_store(local, uri)
+    except (EnvironmentFault, InputError) as problem:
+        return replace(local, missing=(*local.missing, f"aliases and the state of the MLflow run: {problem}"))
+
+
+def _with_store(local: Lineage, uri: str) -> Lineage:
+    """Add to what the directory says what only the store knows."""
+    if not local.run:
+        return replace(local, missing=(*local.missing, "MLflow: the run was not sent yet"))
+    client = connection.connect(uri, create=False)
+    with connection.reaching(uri):
+        stored = _of_run(client, _run(client, local.run["id"], uri), None)
+    return replace(local, run=stored.run, model=stored.model, missing=_together(local.missing, stored.missing))
+
+
+def _together(local: tuple[str, ...], stored: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what is missing in both, and what only the store could know."""
+    return tuple(text for text in stored if text in local or text.startswith("model:")) + tuple(
+        text for text in local if text not in stored
+    )
+
+
+def _of_run(client: MlflowClient, run: Run, version: ModelVersion | None) -> Lineage:
+    """Return what the store knows; what a document of ParaK8s does not say is taken from the run itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in _artifacts_there(client, run.info.run_id):
+            Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
+            client.download_artifacts(run.info.run_id, name, folder)
+        found = _of_documents(Path(folder))
+    tags, root = run.data.tags, run.info.artifact_uri
+    model = _model(client, run.info.run_id, version)
+    listed = {item.path: f"{root}/{item.path}" for item in client.list_artifacts(run.info.run_id)}
+    outputs = run.outputs.model_outputs if run.outputs else []
+    listed |= {"model (logged)": f"models:/{output.model_id}" for output in outputs}
+    return replace(
+        found,
+        model=model,
+        run={
+            "id": run.info.run_id,
+            "name": run.info.run_name or "",
+            "status": run.info.status,
+            "experiment": client.get_experiment(run.info.experiment_id).name,
+        },
+        fingerprint=tags.get("parak8s.fingerprint"),
+        data=found.data or _given({"digest": tags.get("parak8s.data_digest")}),
+        code=found.code or _given({"commit": tags.get("parak8s.git_commit") or tags.get("mlflow.source.git.commit")}),
+        parameters=found.parameters or dict(run.data.params),
+        metrics=found.metrics or {name: {"value": value} for name, value in run.data.metrics.items()},
+        artifacts={path: redacted(uri) for path, uri in listed.items()},
+        missing=found.missing if model else (*found.missing, "model: no version of this run is registered"),
+    )
+
+
+def _given(values: Mapping[str, str | None]) -> dict[str, str | None]:
+    return {key: value for key, value in values.items() if value}
+
+
+def _of_documents(folder: Path) -> Lineage:
+    """Return what the documents of a run say, in a run directory or in a copy of some of it."""
+    there = {name for name in SAYS if (folder / name).exists()}
+    read = {name: files.read_json(folder / name) for name in there if name.endswith(".json")}
+    environment, manifest = read.get("environment.json", {}), read.get("dataset/manifest.json", {})
+    code = {**environment.get("git", {}), "digest": environment.get("code")} if environment else {}
+    config = documents.read(folder / "experiment.yaml").data if "experiment.yaml" in there else {}
+    missing = [f"{name}: {what}" for name, what in SAYS.items() if name not in there]
+    if environment and not code.get("commit"):
+        missing.append("code: no git commit; the code digest alone says which code it was")
+    elif code.get("dirty"):
+        missing.append("code: the changes that were not committed; the commit alone does not give this code back")
+    return Lineage(
+        reference="",
+        data=without_passwords({key: manifest[key] for key in ("digest", "source", "loader") if key in manifest}),
+        code=code,
+        packages=_given({"python": environment.get("python"), **environment.get("packages", {})}),  # type: ignore[arg-type]
+        parameters=flatten(without_passwords(config)),
+        metrics=read.get("evaluation/metrics.json", {}).get("metrics", {}),
+        gate=read.get("gate/verdict.json"),
+        missing=tuple(missing),
+    )
+
+
+def _artifacts_there(client: MlflowClient, run_id: str) -> list[str]:
+    """Return the documents that the run has; one listing for each folder."""
+    folders = {str(Path(name).parent) for name in SAYS}
+    listed = {
+        item.path for folder in folders for item in client.list_artifacts(run_id, None if folder == "." else folder)
+    }
+    return [name for name in SAYS if name in listed]
+
+
+def _model(client: MlflowClient, run_id: str, version: ModelVersion | None) -> dict[str, Any] | None:
+    """Return the version, or the newest one of the run, with the aliases that it holds."""
+    if version is None:
+        versions = client.search_model_versions(f"run_id='{run_id}'")
+        version = max(versions, key=lambda each: int(each.version), default=None)
+    if version is None:
+        return None
+    aliases = client.get_registered_model(version.name).aliases
+    held = sorted(alias for alias, number in aliases.items() if str(number) == str(version.version))
+    return {"name": version.name, "version": str(version.version), "aliases": held}
+
+
+def _run(client: MlflowClient, run_id: str, uri: str) -> Run:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    latest = client.search_runs(experiments, order_by=["attributes.start_time DESC"], max_results=100)
+    names = {run.info.run_id: run.info.run_name or "" for run in latest}
+    near = get_close_matches(run_id, names, n=1) or [each for each, name in names.items() if name == run_id][:1]
+    hint = f"did you mean {near[0]!r} ({names[near[0]]})? " if near else ""
+    shown = ", ".join(f"{each} ({name})" for each, name in list(names.items())[:5]) or "none yet"
+    raise InputError(f"no run {run_id!r} at {redacted(uri)}; {hint}the latest: {shown}; {ALLOWED}")
+
+
+def _version(client: MlflowClient, reference: str, uri: str) -> ModelVersion:
+    """Return the version behind ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``."""
+    match = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/([^/@]+))?", reference)
+    if not match:
+        raise InputError(f"{reference}: not a model version; {ALLOWED}")
+    name, alias, number = match.groups()
+    models = {model.name: model for model in client.search_registered_models(max_results=1000)}
+    if name not in models:
+        raise InputError(f"{reference}: no model {name!r} at {redacted(uri)}; {nearest(name, models)}")
+    aliases = {key: str(value) for key, value in models[name].aliases.items()}
+    versions = {str(version.version): version for version in client.search_model_versions(f"name='{name}'")}
+    wanted = aliases.get(alias) if alias else number
+    if wanted in versions:
+        return versions[wanted]
+    choices = [*(f"{name}@{each}" for each in aliases), *(f"{name}/{each}" for each in versions)]
+    raise InputError(f"{reference}: no such version; {nearest(reference.removeprefix('models:/'), choices)}")

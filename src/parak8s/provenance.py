@@ -1,0 +1,117 @@
+"""Who a point is: the digest of its canonical config, of its data and of the code that computes it."""
+
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import parak8s
+from parak8s.experiment import Experiment, flatten
+
+OUTSIDE = ("name", "gate", "tracking", "registry", "compute", "search", "serving", "data.source", "data.digest")
+"""Paths that do not change the numbers: where it runs, who keeps it, who judges it. The data counts by its digest."""
+
+
+PACKAGES = ("parak8s", "parak8s.data", "parak8s.models")
+"""Packages whose source is the code version; those in folders of their own are named."""
+
+
+def identity(experiment: Experiment) -> dict[str, Any]:
+    """Return the flat values that the numbers depend on."""
+    flat = flatten(experiment.canonical())
+    return {path: value for path, value in flat.items() if not is_outside(path)}
+
+
+def is_outside(path: str) -> bool:
+    """Return whether ``path`` leaves the fingerprint as it is."""
+    return any(path == outside or path.startswith(f"{outside}.") for outside in OUTSIDE)
+
+
+def fingerprint(experiment: Experiment, data_digest: str) -> str:
+    """Return 16 hexadecimal digits that name the point: canonical config + data digest + code version."""
+    return digest({"config": identity(experiment), "data": data_digest, "code": code_digest(*own_modules(experiment))})[
+        :16
+    ]
+
+
+def digest(value: object) -> str:
+    """Return the SHA-256 of ``value`` as canonical JSON, in hexadecimal."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def own_modules(experiment: Experiment) -> tuple[str, ...]:
+    """Return the user's modules that the experiment names as ``package.module:function``."""
+    names = (experiment.data.loader, experiment.model.builder)
+    return tuple(sorted({name.partition(":")[0] for name in names if ":" in name}))
+
+
+@cache
+def code_digest(*modules: str) -> str:
+    """Return ``sha256:...`` of the source of ParaK8s and of the user's ``modules``."""
+    found = hashlib.sha256()
+    for path, name in _sources(modules):
+        found.update(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {name}\n".encode())
+    return f"sha256:{found.hexdigest()}"
+
+
+def _sources(modules: Iterable[str]) -> list[tuple[Path, str]]:
+    """Return every source file with a name that is the same in a checkout and in an installed wheel."""
+    found = [(path, f"{name}/{relative}") for name in PACKAGES for path, relative in _python_files(name)]
+    for module in modules:
+        spec = importlib.util.find_spec(module)
+        if spec and spec.origin:
+            found.append((Path(spec.origin), module))
+    return sorted(found, key=lambda item: item[1])
+
+
+def _python_files(package: str) -> Iterator[tuple[Path, str]]:
+    spec = importlib.util.find_spec(package)
+    for place in spec.submodule_search_locations or () if spec else ():
+        for folder, inner, names in os.walk(place):
+            inner[:] = [name for name in inner if f"{package}.{name}" not in PACKAGES]  # they are walked on their own
+            for name in names:
+                path = Path(folder, name)
+                if path.suffix == ".py":
+                    yield path, path.relative_to(place).as_posix()
+
+
+def environment() -> dict[str, Any]:
+    """Return what the run stands on: Python, platform, package versions, git commit, code digest, devices."""
+    packages = ("parak8s", "tensorflow", "keras", "mlflow", "numpy", "pydantic", "pyarrow", "scikit-learn")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "packages": {name: _version(name) for name in packages},
+        "git": git_state(Path(parak8s.__file__).resolve().parent),
+        "code": code_digest(),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return parak8s.__version__ if name == "parak8s" else None
+
+
+def git_state(folder: Path) -> Mapping[str, str | bool | None]:
+    """Return the commit of the checkout around ``folder`` and whether it has uncommitted changes; None outside one."""
+
+    def git(*arguments: str) -> str | None:
+        command = ["git", "-C", str(folder), *arguments]
+        try:
+            return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        except (OSError, subprocess.SubprocessError):
+            return None
+
+    commit, status = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "dirty": bool(status) if commit else None}

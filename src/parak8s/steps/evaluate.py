@@ -1,0 +1,99 @@
+"""Step 4: measures the model on the test split, which nothing before has seen."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parak8s import files
+from parak8s.calibration import softmax
+from parak8s.data import prepared
+from parak8s.evaluation import measure
+from parak8s.experiment import Experiment
+
+EXAMPLES = 6
+"""Right and wrong examples kept for the report, of each."""
+
+
+def evaluate(experiment: Experiment, dataset: Path, model: Path, evaluation: Path) -> dict[str, Any]:
+    """Write ``metrics.json``, ``predictions.npz`` and ``examples.npz`` into the empty folder ``evaluation``."""
+    import keras
+
+    from parak8s import determinism
+    from parak8s.models import classifier
+
+    determinism.prepare(experiment)
+    manifest = prepared.verify(dataset)
+    inputs, labels, patients = prepared.read_split(dataset, "test")
+    network = keras.saving.load_model(model / "model.keras", compile=False)
+    logits, probabilities = classifier.predict(classifier.with_logits(network), inputs)
+    uncalibrated = softmax(logits.astype(np.float64))
+    measured = measure(
+        probabilities,
+        np.asarray(labels),
+        manifest.classes,
+        bootstrap=experiment.evaluation.bootstrap,
+        seed=experiment.seed,
+        uncalibrated=uncalibrated,
+        patients=patients if experiment.data.split.by == "patient" else None,
+    )
+    arrays = {"labels": labels, "probabilities": probabilities, "uncalibrated": uncalibrated.astype(np.float32)}
+    np.savez(evaluation / "predictions.npz", **arrays)
+    chosen = telling_examples(probabilities, np.asarray(labels), EXAMPLES)
+    np.savez(
+        evaluation / "examples.npz",
+        index=chosen,
+        inputs=inputs[chosen],
+        labels=labels[chosen],
+        probabilities=probabilities[chosen],
+        attention=occlusion(network, inputs[chosen], probabilities[chosen]),
+    )
+    files.write_json(evaluation / "metrics.json", measured)
+    return measured
+
+
+def telling_examples(probabilities: NDArray[np.float32], labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+    """Return rows worth looking at: the ``count`` most confident mistakes, then right ones of as many classes."""
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    order = np.argsort(-confidence, kind="stable")
+    wrong = order[predicted[order] != labels[order]][:count]
+    right = order[predicted[order] == labels[order]]
+    turns = np.zeros(len(right), int)
+    for label in np.unique(labels[right]):
+        mine = labels[right] == label
+        turns[mine] = np.arange(mine.sum())
+    return np.concatenate([wrong, right[np.argsort(turns, kind="stable")][:count]]).astype(np.int64)
+
+
+def occlusion(model: Any, inputs: NDArray[Any], probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return how much the predicted class's probability falls when a part of the signal is hidden: (n, length).
+
+    A window of a twelfth of the signal is replaced by the straight line between its ends, and moved along. Each
+    sample gets the mean fall over the windows that cover it. Empty (n, 0) for inputs that are not signals.
+
+    Source: Zeiler and Fergus (2014), arXiv:1311.2901, section 4.2.
+    """
+    if inputs.ndim != 2 or not len(inputs):
+        return np.empty((len(inputs), 0), np.float32)
+    from parak8s.models import classifier
+
+    length = inputs.shape[1]
+    width = max(length // 12, 2)
+    starts = range(0, length - width + 1, max(width // 4, 1))
+    fall, cover = np.zeros(inputs.shape), np.zeros(length)
+    rows, predicted = np.arange(len(inputs)), probabilities.argmax(axis=1)
+    hidden = np.stack([_without(inputs, start, width) for start in starts])
+    (after,) = classifier.predict(model, hidden.reshape(-1, length))
+    after = after.reshape(len(starts), *probabilities.shape)
+    for start, values in zip(starts, after, strict=True):
+        fall[:, start : start + width] += (probabilities[rows, predicted] - values[rows, predicted])[:, None]
+        cover[start : start + width] += 1
+    return (fall / np.maximum(cover, 1)).astype(np.float32)
+
+
+def _without(signals: NDArray[Any], start: int, width: int) -> NDArray[Any]:
+    changed = np.array(signals)
+    ends = signals[:, [start, start + width - 1]]
+    changed[:, start : start + width] = np.linspace(ends[:, 0], ends[:, 1], width, axis=1)
+    return changed

@@ -1,0 +1,89 @@
+"""Step 5: may this model be released? Absolute thresholds, and a comparison with the model that holds the alias."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parak8s import files
+from parak8s.data import prepared
+from parak8s.errors import InputError
+from parak8s.experiment import Experiment
+from parak8s.gate import Comparison, Verdict, compare, judge
+
+if TYPE_CHECKING:
+    from parak8s.tracking import Champion, Tracker
+
+
+def gate(experiment: Experiment, dataset: Path, evaluation: Path, verdict: Path, tracker: Tracker) -> Verdict:
+    """Write ``verdict.json`` into the empty folder ``verdict``.
+
+    Args:
+        experiment: With its gate.
+        dataset: The prepared dataset, whose test split both models are measured on.
+        evaluation: What the step evaluate wrote.
+        verdict: Where to write.
+        tracker: Asked for the model that holds the alias, if the gate compares with it.
+
+    Raises:
+        EnvironmentFault: The champion cannot be fetched.
+    """
+    measured = files.read_json(evaluation / "metrics.json")
+    champion = tracker.champion() if experiment.gate.champion else None
+    comparison = against(champion, experiment, dataset, evaluation, tracker) if champion else None
+    judged = judge(experiment.gate, measured["metrics"], comparison, confidence=measured["confidence"])
+    files.write_json(verdict / "verdict.json", judged.to_json())
+    return judged
+
+
+def against(
+    champion: Champion, experiment: Experiment, dataset: Path, evaluation: Path, tracker: Tracker
+) -> Comparison:
+    """Return the paired comparison of the new model with the champion on the test split.
+
+    Raises:
+        InputError: The champion takes other inputs, or knows other classes.
+    """
+    manifest = prepared.read_manifest(dataset)
+    inputs, _, patients = prepared.read_split(dataset, "test")
+    with np.load(evaluation / "predictions.npz") as predictions:
+        ours, labels = predictions["probabilities"], predictions["labels"]
+    with tempfile.TemporaryDirectory() as folder:
+        theirs = predictions_of(tracker.download(champion, Path(folder)), inputs, ours.shape[-1])
+    return compare(
+        ours,
+        theirs,
+        labels,
+        manifest.classes,
+        experiment.evaluation.metrics,
+        name=champion.name,
+        version=champion.version,
+        bootstrap=experiment.evaluation.bootstrap,
+        seed=experiment.seed,
+        patients=patients if experiment.data.split.by == "patient" else None,
+    )
+
+
+def predictions_of(model: Path, inputs: NDArray[Any], classes: int) -> NDArray[np.float32]:
+    """Return the probabilities (n, classes) that a saved model gives to ``inputs`` (n, ...).
+
+    Raises:
+        InputError: The model takes inputs of another shape, or knows another number of classes.
+    """
+    import keras
+
+    from parak8s.models import classifier
+
+    network = keras.saving.load_model(model, compile=False)
+    expected, got = (inputs.shape[1:], classes), (network.input_shape[1:], network.output_shape[-1])
+    if expected != got:
+        raise InputError(
+            f"the champion maps inputs {got[0]} to {got[1]} classes, this experiment {expected[0]} to {expected[1]}; "
+            "they cannot be compared: register under another registry.name"
+        )
+    (probabilities,) = classifier.predict(network, inputs)
+    return probabilities

@@ -1,0 +1,35 @@
+"""Step 6: tells MLflow everything, and registers the model if the gate said yes."""
+
+from pathlib import Path
+from typing import Any
+
+from parak8s import files
+from parak8s.connection import redacted
+from parak8s.experiment import Experiment
+from parak8s.layout import Layout
+from parak8s.tracking import Tracker
+
+
+def register(
+    experiment: Experiment, layout: Layout, registration: Path, tracker: Tracker, *, run_id: str, fingerprint: str
+) -> dict[str, Any]:
+    """Write ``mlflow.json`` into the empty folder ``registration`` and return what it holds.
+
+    The run gets parameters, metrics, the dataset, files and the model. Where the gate passed, the model becomes a
+    version and the alias moves to it; where it refused, neither happens.
+
+    Raises:
+        EnvironmentFault: MLflow cannot be reached. What was sent stays; the next call sends the rest.
+    """
+    tracker.publish(run_id, layout.root, fingerprint=fingerprint)
+    passed = files.read_json(layout.gate / "verdict.json")["passed"]
+    facts = {
+        "tracking_uri": redacted(tracker.uri),
+        "run_id": run_id,
+        "experiment": experiment.mlflow_experiment,
+        "model_name": experiment.registered_name if passed else None,
+        "model_version": tracker.register(run_id) if passed else None,
+        "alias": experiment.registry.alias if passed else None,
+    }
+    files.write_json(registration / "mlflow.json", facts)
+    return facts

@@ -1,0 +1,70 @@
+"""Step 2: from a prepared dataset to a classifier that maps raw examples to logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from parak8s import data, files
+from parak8s.data import prepared
+from parak8s.errors import InputError, nearest
+from parak8s.experiment import Experiment
+
+if TYPE_CHECKING:
+    from parak8s.training import Observer, Outcome
+
+
+def train(experiment: Experiment, dataset: Path, training: Path, observers: Sequence[Observer] = ()) -> Outcome:
+    """Write ``model.keras`` and ``history.json`` into ``training``; go on from the checkpoints that are there.
+
+    Raises:
+        InputError: The dataset is not whole, or the loss is no longer a number.
+    """
+    import keras
+
+    from parak8s import determinism
+    from parak8s.models import classifier
+    from parak8s.training import fit
+
+    determinism.prepare(experiment)
+    manifest = prepared.verify(dataset)
+    loader = data.loader(experiment.data.loader, experiment.data.options)
+    weights = class_weights(experiment, manifest)
+    batch_size, seed = experiment.data.batch_size, experiment.seed
+    batches = loader.batches(dataset, "train", batch_size=batch_size, shuffle=True, seed=seed, class_weights=weights)
+    validation = loader.batches(dataset, "validation", batch_size=max(batch_size, 1024))
+    keras.config.set_dtype_policy(experiment.training.precision)
+    try:
+        model = classifier.build(experiment.model, loader, manifest, seed=seed)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    outcome = fit(model, experiment.training, batches, validation, training, observers)
+    model.save(training / "model.keras")
+    files.write_json(
+        training / "history.json",
+        {
+            "epochs": [record.to_json() for record in outcome.records],
+            "kept_epoch": outcome.kept_epoch,
+            "stopped_early": outcome.stopped_early,
+            "parameters": model.count_params(),
+        },
+    )
+    return outcome
+
+
+def class_weights(experiment: Experiment, manifest: prepared.Manifest) -> list[float] | None:
+    """Return the weight of each class in the loss; None where all weigh 1.
+
+    Raises:
+        InputError: ``training.class_weight`` names a class that the data does not have.
+    """
+    wanted, counts = experiment.training.class_weight, manifest.splits["train"]["per_class"]
+    if wanted is None:
+        return None
+    if wanted == "balanced":
+        return [sum(counts) / (len(counts) * count) for count in counts]  # ingest left no class empty
+    for name in wanted:
+        if name not in manifest.classes:
+            raise InputError(f"training.class_weight: no class {name!r}; {nearest(name, manifest.classes)}")
+    return [wanted.get(name, 1.0) for name in manifest.classes]

@@ -1,0 +1,232 @@
+"""The one training loop. It reads batches, keeps a checkpoint of every epoch and goes on where it was killed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from parak8s import files
+from parak8s.errors import InputError
+from parak8s.optimizers import learning_rate_at, make_optimizer
+from parak8s.progress import Record, best_epoch, should_stop, validation_record
+
+if TYPE_CHECKING:
+    from parak8s.data.batches import ArrayDataset
+    from parak8s.experiment import Training
+
+
+class Observer(Protocol):
+    """Whoever wants to follow a training: a progress bar, MLflow, TensorBoard."""
+
+    def on_steps(self, epoch: int, done: int, total: int) -> None:
+        """``done`` of ``total`` optimizer steps of epoch ``epoch`` (from 1) are over."""
+
+    def on_epoch(self, record: Record) -> None:
+        """An epoch is over and its checkpoint is written."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training went.
+
+    Args:
+        records: One for each epoch.
+        kept_epoch: The epoch whose weights the model now has, from 1.
+        stopped_early: Whether early stopping ended it.
+    """
+
+    records: tuple[Record, ...]
+    kept_epoch: int
+    stopped_early: bool
+
+
+class Loop:
+    """Optimizer steps on one model, compiled once.
+
+    Args:
+        model: Raw batch -> logits float32 (batch, classes); trained in place.
+        spec: How to train.
+        steps_per_epoch: Optimizer steps in an epoch, for the learning-rate schedule.
+    """
+
+    def __init__(self, model: keras.Model, spec: Training, steps_per_epoch: int) -> None:
+        self.model, self.spec = model, spec
+        self.optimizer = make_optimizer(spec, steps_per_epoch)
+        self.optimizer.build(model.trainable_variables)
+        batch = tf.TensorSpec((None, *model.input_shape), model.inputs[0].dtype)
+        labels, weights = (tf.TensorSpec((None, None), dtype) for dtype in (tf.int32, tf.float32))
+        self.steps = tf.function(self._steps, input_signature=[batch, labels, weights])
+        self.forward = tf.function(self._forward, input_signature=[tf.TensorSpec(model.input_shape, batch.dtype)])
+        self._one_step = tf.function(self._step, jit_compile=spec.jit)
+
+    def _steps(self, inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        """Take one optimizer step for each of the (k, batch, ...) batches; return float32 (3,) sums, see _step."""
+        sums = tf.zeros(3)
+        for index in tf.range(tf.shape(labels)[0]):
+            sums += self._one_step(inputs[index], labels[index], weights[index])
+        return sums
+
+    def _step(self, inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        """Take one optimizer step; return the batch's sums of loss, of right answers and of examples."""
+        count = tf.cast(tf.shape(labels)[0], tf.float32)
+        with tf.GradientTape() as tape:
+            logits = self.model(inputs, training=True)
+            losses = cross_entropy(logits, labels, self.spec.label_smoothing) * weights
+            loss = tf.reduce_sum(losses) / count + tf.add_n([tf.zeros(()), *self.model.losses])
+            scaled = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, self.model.trainable_variables)
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+        right = tf.reduce_sum(tf.cast(tf.argmax(logits, -1, output_type=tf.int32) == labels, tf.float32))
+        return tf.stack([loss * count, right, count])
+
+    def _forward(self, inputs: tf.Tensor) -> tf.Tensor:
+        return self.model(inputs, training=False)
+
+    def epoch(self, batches: ArrayDataset, observe: Any) -> dict[str, float]:
+        """Train on every batch once; return the mean loss and the accuracy, as they were seen while training."""
+        sums, done = np.zeros(3), 0
+        for chunk in _chunks(batches, self.spec.steps_per_call):
+            sums += self.steps(*chunk).numpy()
+            done += len(chunk[1])
+            observe(done, len(batches))
+        return {"loss": sums[0] / sums[2], "accuracy": sums[1] / sums[2]}
+
+
+def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, smoothing: float) -> tf.Tensor:
+    """Return the cross-entropy (batch,) of logits (batch, classes) with labels int32 (batch,)."""
+    if not smoothing:
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    classes = logits.shape[-1]
+    targets = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
+    return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+
+
+def _chunks(batches: ArrayDataset, size: int) -> Iterator[list[np.ndarray]]:
+    """Yield stacks of up to ``size`` equally large batches, the next one being read while one is trained on."""
+    full = len(batches) - 1  # the last batch may be smaller: it goes alone
+    starts = [range(first, min(first + size, full)) for first in range(0, full, size)] + [range(full, full + 1)]
+
+    def read(indices: range) -> list[np.ndarray]:
+        return [np.stack(column) for column in zip(*(batches[index] for index in indices), strict=True)]
+
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as reader:
+        coming = reader.submit(read, starts[0])
+        for indices in starts[1:]:
+            ready, coming = coming, reader.submit(read, indices)
+            yield ready.result()
+        yield coming.result()
+
+
+def fit(
+    model: keras.Model,
+    spec: Training,
+    train: ArrayDataset,
+    validation: ArrayDataset,
+    directory: Path,
+    observers: Sequence[Observer] = (),
+) -> Outcome:
+    """Train ``model`` in place.
+
+    Args:
+        model: Raw batch -> logits float32 (batch, classes).
+        spec: How to train.
+        train: Batches to learn from.
+        validation: Batches to measure on after each epoch.
+        directory: Where checkpoints are kept; a training that was killed there goes on after its last whole epoch.
+        observers: Told of every step and epoch.
+
+    Raises:
+        InputError: The loss is no longer a number.
+    """
+    loop = Loop(model, spec, len(train))
+    memory = Memory(loop, directory)
+    records = memory.restore()
+    while len(records) < spec.epochs and not should_stop(records, spec.early_stopping):
+        epoch = len(records)
+        train.start_epoch(epoch)
+        started = time.perf_counter()
+
+        def observe(done: int, total: int, epoch: int = epoch) -> None:
+            for observer in observers:
+                observer.on_steps(epoch + 1, done, total)
+
+        seen = loop.epoch(train, observe)
+        if not np.isfinite(seen["loss"]):
+            raise InputError(
+                f"the loss became {seen['loss']} in epoch {epoch + 1}; lower training.optimizer.learning_rate, "
+                "or set training.clip_norm: 1.0"
+            )
+        record = Record(
+            epoch=epoch + 1,
+            **seen,
+            **validation_record(logits_of(loop, validation), np.asarray(validation.labels)),
+            learning_rate=learning_rate_at(loop.optimizer),
+            seconds=time.perf_counter() - started,
+            timestamp_ms=int(time.time() * 1000),
+        )
+        records = [*records, record]
+        memory.save(records)
+        for observer in observers:
+            observer.on_epoch(record)
+    kept = memory.keep_best(records)
+    return Outcome(tuple(records), kept, len(records) < spec.epochs)
+
+
+def logits_of(loop: Loop, batches: ArrayDataset) -> np.ndarray:
+    """Return the logits float32 (n, classes) of all examples of an unshuffled dataset."""
+    return np.concatenate([loop.forward(batches[index][0]).numpy() for index in range(len(batches))])
+
+
+class Memory:
+    """Checkpoints of one training, and the weights of its best epoch.
+
+    After each epoch the best weights are written first, then the records, then the checkpoint that makes the epoch
+    count: whatever happens in between, the epoch is either remembered whole or done again.
+    """
+
+    def __init__(self, loop: Loop, directory: Path) -> None:
+        self.loop, self.directory = loop, directory
+        self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
+        checkpoint = tf.train.Checkpoint(model=loop.model, optimizer=loop.optimizer, epoch=self.epoch)
+        self.manager = tf.train.CheckpointManager(checkpoint, str(directory / "checkpoints"), max_to_keep=2)
+
+    def restore(self) -> list[Record]:
+        """Bring back the last whole epoch; return the records so far, none for a new training."""
+        if self.manager.restore_or_initialize() is None:
+            return []
+        records = files.read_json(self.directory / "records.json")
+        return [Record(**record) for record in records[: int(self.epoch.numpy())]]
+
+    def save(self, records: Sequence[Record]) -> None:
+        """Remember the epoch that has just ended."""
+        if best_epoch(records, self.loop.spec.keep_best) == len(records):
+            self._write_weights(len(records))
+        files.write_json(self.directory / "records.json", [record.to_json() for record in records])
+        self.epoch.assign(len(records))
+        self.manager.save(checkpoint_number=len(records))
+        for path in self.directory.glob("best-*.weights.h5"):
+            if path != self._weights(best_epoch(records, self.loop.spec.keep_best)):
+                path.unlink()
+
+    def keep_best(self, records: Sequence[Record]) -> int:
+        """Give the model the weights of the epoch that is kept; return that epoch, from 1."""
+        kept = best_epoch(records, self.loop.spec.keep_best)
+        if kept != len(records):
+            self.loop.model.load_weights(self._weights(kept))
+        return kept
+
+    def _weights(self, epoch: int) -> Path:
+        return self.directory / f"best-{epoch}.weights.h5"
+
+    def _write_weights(self, epoch: int) -> None:
+        aside = self.directory / "aside.weights.h5"
+        self.loop.model.save_weights(aside, overwrite=True)
+        aside.replace(self._weights(epoch))
