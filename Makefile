@@ -4,7 +4,6 @@ PYTHON ?= python3
 export UV_CACHE_DIR ?= $(CURDIR)/.uv/cache
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
-export TF_CPP_MIN_LOG_LEVEL ?= 2
 PIP_OPTIONS := --quiet --disable-pip-version-check --no-cache-dir
 UV := .uv/bin/uv
 BIN := .venv/bin

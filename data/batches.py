@@ -48,8 +48,10 @@ class ArrayDataset(keras.utils.PyDataset):
         if batch_size < 1 or not 0 <= shard[0] < shard[1]:
             raise InputError(f"expected batch_size >= 1 and 0 <= index < count, got {batch_size=}, {shard=}")
         self.inputs, self.labels, self.patients = prepared.read_split(directory, split)
+        classes = int(self.labels.max(initial=-1)) + 1
+        if class_weights is not None and len(class_weights) < classes:
+            raise InputError(f"{directory}: labels of {classes} classes, but {len(class_weights)} class weights")
         self.batch_size, self.shuffle, self.seed, self.shard = batch_size, shuffle, seed, shard
-        classes = int(self.labels.max(initial=0)) + 1
         self.class_weights = np.asarray(np.ones(classes) if class_weights is None else class_weights, np.float32)
         self.start_epoch(0)
 
@@ -65,11 +67,22 @@ class ArrayDataset(keras.utils.PyDataset):
         """Go on to the next epoch's order; Keras calls it."""
         self.start_epoch(self.epoch + 1)
 
+    @property
+    def examples(self) -> int:
+        """How many examples an epoch holds."""
+        return len(self._rows)
+
     def __len__(self) -> int:
-        return -(-len(self._rows) // self.batch_size)
+        return -(-self.examples // self.batch_size)
 
     def __getitem__(self, index: int) -> Batch:
-        rows = self._rows[index * self.batch_size : (index + 1) * self.batch_size]
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index}: this epoch has batches 0 to {len(self) - 1}")
+        return self.take(index * self.batch_size, (index + 1) * self.batch_size)
+
+    def take(self, start: int, stop: int) -> Batch:
+        """Return the examples from ``start`` up to ``stop`` of the epoch's order, read in one go."""
+        rows = self._rows[start:stop]
         labels = self.labels[rows]
         return self.inputs[rows], labels, self.class_weights[labels]
 

@@ -11,11 +11,14 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from parak8s.errors import EnvironmentFault, InputError, ParaK8sError, nearest
 from parak8s.files import sha256_of
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 EXTRAS = {
     "http": "http",
@@ -106,7 +109,7 @@ def _key(url: str, version: str) -> str:
     return hashlib.sha256(f"{url}\n{version}".encode()).hexdigest()[:32]
 
 
-def _file_system(url: str, protocol: str) -> tuple[Any, str]:
+def _file_system(url: str, protocol: str) -> "tuple[AbstractFileSystem, str]":
     """Return the fsspec file system of ``url`` and its path there."""
     import fsspec
 
@@ -128,7 +131,7 @@ def _http_options() -> dict[str, Any]:
     return {"headers": {"Accept-Encoding": "identity"}, "client_kwargs": {"timeout": timeout, "trust_env": True}}
 
 
-def _look(fs: Any, path: str, *, listed: bool) -> _Remote:
+def _look(fs: "AbstractFileSystem", path: str, *, listed: bool) -> _Remote:
     """Return what stands at ``path``. ``listed``: a listing says enough; otherwise each file is asked for its marks."""
     name = PurePosixPath(unquote(urlsplit(path).path)).name or "data"
     folder = fs.isdir(path) if listed else path.endswith("/")
@@ -138,6 +141,8 @@ def _look(fs: Any, path: str, *, listed: bool) -> _Remote:
     found = {place: info for place, info in fs.find(path, detail=True).items() if not place.endswith("/")}
     if not listed:
         found = {place: fs.info(place) for place in found if "?" not in place}
+    if not found:
+        raise InputError(f"{public(path)}: no such folder, or one without files")
     return _Remote(name, True, tuple((_below(place, top), place, found[place]) for place in sorted(found)))
 
 

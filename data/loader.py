@@ -62,4 +62,4 @@ class FunctionLoader(Loader):
 
     def read(self, source: Source) -> Examples:
         """Call the function with the source and the settings."""
-        return type(self).function(source, **self.model_dump())
+        return type(self).function(source, **dict(self))

@@ -25,7 +25,8 @@ def deep_cnn(
     """Return a residual CNN: signal (batch, length) or (batch, length, leads) -> logits (batch, classes).
 
     After a first convolution, each block convolves twice around a shortcut and halves the length; two dense layers
-    follow. Batch normalization after each convolution is ours; the paper has none.
+    follow. Batch normalization after each convolution is ours (the paper has none); the last one of a block begins at
+    zero, so that every block begins as its shortcut (Goyal et al. 2017, arXiv:1706.02677).
 
     Args:
         input_shape: Shape of one preprocessed example.
@@ -47,15 +48,15 @@ def deep_cnn(
     x = layers.ReLU()(_convolution(x, filters, kernel))
     for _ in range(blocks):
         y = layers.ReLU()(_convolution(x, filters, kernel))
-        y = layers.Add()([x, _convolution(y, filters, kernel)])
+        y = layers.Add()([x, _convolution(y, filters, kernel, gamma="zeros")])
         x = layers.MaxPooling1D(kernel, strides=2, padding="same")(layers.ReLU()(y))
     x = layers.Dropout(dropout)(layers.Flatten()(x))
     x = layers.Dropout(dropout)(layers.Dense(units, activation="relu")(x))
-    return keras.Model(inputs, layers.Dense(classes, name="logits")(x), name="deep_cnn")
+    return keras.Model(inputs, layers.Dense(classes, kernel_initializer="zeros", name="logits")(x), name="deep_cnn")
 
 
-def _convolution(x: keras.KerasTensor, filters: int, kernel: int) -> keras.KerasTensor:
+def _convolution(x: keras.KerasTensor, filters: int, kernel: int, gamma: str = "ones") -> keras.KerasTensor:
     from keras import layers
 
     x = layers.Conv1D(filters, kernel, padding="same", use_bias=False)(x)
-    return layers.BatchNormalization()(x)
+    return layers.BatchNormalization(momentum=0.9, gamma_initializer=gamma)(x)

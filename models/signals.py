@@ -1,7 +1,8 @@
 """Normalization and augmentation of one-dimensional signals, as Keras layers made of TensorFlow operations.
 
-They give the same numbers in eager mode, in a graph, in an exported model and on any device. Signals are float32
-(batch, length); everything is computed in float32, also under mixed precision.
+They give the same numbers in eager mode, in a graph, in an exported model and on any device. Signals are
+(batch, length) or (batch, length, leads), of any real type; everything is computed in float32, also under mixed
+precision, and each lead for itself.
 """
 
 from collections.abc import Mapping
@@ -16,28 +17,32 @@ EPSILON = 1e-6
 
 @keras.saving.register_keras_serializable(package="parak8s")
 class ZScore(keras.layers.Layer):
-    """Subtracts each signal's mean and divides by its standard deviation."""
+    """Subtracts each signal's mean and divides by its standard deviation; a flat signal becomes zeros."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32"} | kwargs)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Map (batch, length) to the same shape, mean 0 and deviation 1 along the length."""
-        centred = inputs - tf.reduce_mean(inputs, axis=1, keepdims=True)
+        """Map (batch, length, ...) to the same shape, mean 0 and deviation 1 along the length."""
+        signals = tf.cast(inputs, tf.float32)
+        # The mean of a flat signal is its level only up to rounding, which the division would blow up.
+        above_first = signals - signals[:, :1]
+        centred = above_first - tf.reduce_mean(above_first, axis=1, keepdims=True)
         return centred / (tf.sqrt(tf.reduce_mean(tf.square(centred), axis=1, keepdims=True)) + EPSILON)
 
 
 @keras.saving.register_keras_serializable(package="parak8s")
 class MinMax(keras.layers.Layer):
-    """Scales each signal to the range from 0 to 1."""
+    """Scales each signal to the range from 0 to 1; a flat signal becomes zeros."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32"} | kwargs)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Map (batch, length) to the same shape, minimum 0 and maximum 1 along the length."""
-        low = tf.reduce_min(inputs, axis=1, keepdims=True)
-        return (inputs - low) / (tf.reduce_max(inputs, axis=1, keepdims=True) - low + EPSILON)
+        """Map (batch, length, ...) to the same shape, minimum 0 and maximum 1 along the length."""
+        signals = tf.cast(inputs, tf.float32)
+        low = tf.reduce_min(signals, axis=1, keepdims=True)
+        return (signals - low) / (tf.reduce_max(signals, axis=1, keepdims=True) - low + EPSILON)
 
 
 @keras.saving.register_keras_serializable(package="parak8s")
@@ -59,17 +64,16 @@ class SignalAugmentation(keras.layers.Layer):
         self.draws = keras.random.SeedGenerator(seed)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Map (batch, length) to the same shape."""
+        """Map (batch, length, ...) to float32 of the same shape."""
+        signals = tf.cast(inputs, tf.float32)
         if not training:
-            return inputs
-        factors = (tf.shape(inputs)[0], 1)
-        signals = inputs
+            return signals
+        one_each = (tf.shape(signals)[0], *[1] * (len(signals.shape) - 1))
         if self.stretch:
-            signals = stretched(
-                signals, keras.random.uniform(factors, 1 - self.stretch, 1 + self.stretch, seed=self.draws)
-            )
+            factors = keras.random.uniform(one_each, 1 - self.stretch, 1 + self.stretch, seed=self.draws)
+            signals = stretched(signals, factors)
         if self.scale:
-            signals *= keras.random.uniform(factors, 1 - self.scale, 1 + self.scale, seed=self.draws)
+            signals *= keras.random.uniform(one_each, 1 - self.scale, 1 + self.scale, seed=self.draws)
         if self.noise:
             noise = keras.random.normal(tf.shape(signals), stddev=self.noise, seed=self.draws)
             signals += tf.where(signals == 0, 0.0, noise)
@@ -82,14 +86,17 @@ class SignalAugmentation(keras.layers.Layer):
 
 
 def stretched(signals: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
-    """Return ``signals`` (batch, length) read at ``factors`` (batch, 1) times the sample index, zeros past the end."""
-    length = tf.shape(signals)[1]
-    place = tf.cast(tf.range(length), tf.float32)[None] * factors
+    """Return ``signals`` (batch, length, ...) read at ``factors`` (batch, 1, ...) times the sample index.
+
+    Between samples it is read off the straight line; past the last sample stand zeros.
+    """
+    length, rest = tf.shape(signals)[1], len(signals.shape) - 2
+    place = tf.cast(tf.range(length), tf.float32)[None] * tf.reshape(factors, (-1, 1))
     left = tf.minimum(tf.cast(place, tf.int32), length)
-    share = place - tf.cast(left, tf.float32)
-    padded = tf.pad(signals, [[0, 0], [0, 2]])
+    share = tf.reshape(place - tf.cast(left, tf.float32), tf.concat([tf.shape(place), [1] * rest], 0))
+    padded = tf.pad(signals, [[0, 0], [0, 2], *[[0, 0]] * rest])
     before, after = (tf.gather(padded, left + step, batch_dims=1) for step in (0, 1))
-    return tf.where(left < length, before * (1 - share) + after * share, 0.0)
+    return before * (1 - share) + after * share
 
 
 class Augmentation(Protocol):

@@ -158,6 +158,7 @@ def test_measure_says_everything_that_metrics_json_holds() -> None:
         "confusion_matrix": [[1, 1], [0, 1]],
         "confidence": 0.95,
         "bootstrap_samples": 200,
+        "resampled": "examples",
     }
 
 

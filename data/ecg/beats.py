@@ -1,7 +1,6 @@
 """What all forms have in common: the shape of a beat, the classes of AAMI EC57, and who is who in MIT-BIH."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,15 +36,13 @@ class Beats:
 
 def train_and_test(train: Beats, test: Beats) -> Beats:
     """Return the beats of both; those of ``test`` are marked as the source's own test set."""
-    known = train.patients is not None and test.patients is not None
+    patients = None
+    if train.patients is not None and test.patients is not None:
+        patients = np.concatenate([train.patients, test.patients])
     return Beats(
         inputs=np.concatenate([train.inputs, test.inputs]),
         labels=np.concatenate([train.labels, test.labels]),
-        patients=_joined(train.patients, test.patients) if known else None,
+        patients=patients,
         test=np.repeat([False, True], [len(train.labels), len(test.labels)]),
         left_out=train.left_out + test.left_out,
     )
-
-
-def _joined(*parts: Any) -> NDArray[np.generic]:
-    return np.concatenate(parts)

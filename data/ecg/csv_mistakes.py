@@ -73,4 +73,5 @@ def _problem(cell: str) -> str:
 def _cut_label(line: str, above: str, columns: int) -> str:
     if line.endswith("\n") or not is_cut(f"{above}\n{line}".encode("latin-1")):
         return ""
-    return f", column {columns}: the label {_label(line)!a} is shorter than the one above it, and no line end follows: {CUT}"
+    label = f"the label {_label(line)!a} is shorter than the one above it, and no line end follows"
+    return f", column {columns}: {label}: {CUT}"

@@ -6,7 +6,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +72,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             packed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             with _unpacking(path):
-                yield gzip.GzipFile(fileobj=raw) if packed else raw
+                yield cast(IO[bytes], gzip.GzipFile(fileobj=raw) if packed else raw)
     except MemoryError:
         raise InputError(f"{path}: does not fit into memory") from None
 
@@ -96,7 +96,7 @@ def _refuse_other_formats(path: Path) -> None:
         raise InputError(f"{path}: binary data (byte {head.index(0)} is 0); expected CSV text")
 
 
-def _columns(file: IO[bytes] | io.RawIOBase) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+def _columns(file: io.RawIOBase) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Return samples (n, 187) and labels (n,)."""
     from pyarrow import csv, float64
 

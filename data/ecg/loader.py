@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from parak8s.data.ecg import de_chazal, heartbeat_csv, npz, records, synthetic
-from parak8s.data.ecg.beats import CLASSES, RATE_HZ, Beats, train_and_test
+from parak8s.data.downloads import public
+from parak8s.data.ecg import de_chazal, forms
+from parak8s.data.ecg.beats import CLASSES, RATE_HZ, Beats
 from parak8s.data.examples import Examples
 from parak8s.data.loader import Loader
 from parak8s.data.sources import Source
-from parak8s.errors import InputError
 
 if TYPE_CHECKING:
     import keras
 
-Form = Literal["heartbeat_csv", "npz", "wfdb"]
 Amount = Annotated[float, Field(ge=0, le=0.5, allow_inf_nan=False)]
 
-NAMES: dict[Form, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "heartbeat_csv": (("mitbih_train.csv", "mitbih_train.csv.gz"), ("mitbih_test.csv", "mitbih_test.csv.gz")),
-    "npz": (("mitbih_train.npz",), ("mitbih_test.npz",)),
-}
-"""The files of a folder in each form: what the train file may be called, and the test file."""
-
-ABOUT = {
+ABOUT: dict[forms.Form, str] = {
     "heartbeat_csv": "heartbeat CSV: Kachuee, Fazeli and Sarrafzadeh (2018), arXiv:1805.00794",
     "npz": "MIT-BIH Arrhythmia Database (Moody and Mark 2001, ODC-By 1.0), beats as whole numbers",
     "wfdb": "WFDB records with annotations, such as the MIT-BIH Arrhythmia Database (Moody and Mark 2001, ODC-By 1.0)",
@@ -73,11 +65,11 @@ class ECGLoader(Loader):
             InputError: With the file, the row and the column where there is one.
             EnvironmentFault: A file may not be read, or a library is missing.
         """
-        form = self._form(source)
-        beats = _read(form, source)
+        form = forms.guess(source) if self.form == "auto" else self.form
+        beats = forms.read(form, source)
         records_known = beats.patients if form != "synthetic" else None
         if self.protocol == "de_chazal":
-            keep, test = de_chazal.assign(records_known, source.url)
+            keep, test = de_chazal.assign(records_known, public(source.url))
             beats = _only(replace(beats, test=test), keep)
         elif records_known is not None:
             beats = replace(beats, patients=de_chazal.same_patient(records_known))
@@ -103,16 +95,7 @@ class ECGLoader(Loader):
 
         return signals.augmentation(self.augment, seed)
 
-    def _form(self, source: Source) -> str:
-        if source.root is None:
-            if self.form != "auto":
-                raise InputError(
-                    f"{source.url}: form {self.form} reads files, and this source has none; leave form out"
-                )
-            return "synthetic"
-        return _guess(source.root, source) if self.form == "auto" else self.form
-
-    def _about(self, form: str, beats: Beats) -> dict[str, str | int | float]:
+    def _about(self, form: forms.Form, beats: Beats) -> dict[str, str | int | float]:
         about: dict[str, str | int | float] = {
             "origin": ABOUT[form],
             "signal": f"one lead, {RATE_HZ} Hz, from the R peak to a fifth of the next interval, scaled to 0..1",
@@ -128,54 +111,7 @@ class ECGLoader(Loader):
         return about
 
 
-def _guess(root: Path, source: Source) -> str:
-    """Return the form that the names of the files show."""
-    if root.is_file():
-        if root.name.endswith((".csv", ".csv.gz")):
-            return "heartbeat_csv"
-        if root.suffix == ".npz":
-            return "npz"
-        raise InputError(f"{root}: expected a .csv, .csv.gz or .npz file or a folder; else write data.options.form")
-    names = {file.name for file in source.files if file.parent == root} | {path.name for path in root.iterdir()}
-    forms = [form for form, (train, test) in NAMES.items() if names & {*train, *test}]
-    forms += ["wfdb"] if any(name.endswith(records.SUFFIXES) for name in names) else []
-    if len(forms) != 1:
-        found = f"holds the forms {' and '.join(forms)}" if forms else "holds none of the forms"
-        raise InputError(
-            f"{root}: {found}; expected mitbih_train.csv and mitbih_test.csv (or .csv.gz), mitbih_train.npz and "
-            "mitbih_test.npz, or records of .hea, .dat and .atr files; data.options.form chooses"
-        )
-    return forms[0]
-
-
-def _read(form: str, source: Source) -> Beats:
-    if source.root is None:
-        return synthetic.read(source.url)
-    if form == "wfdb":
-        if source.root.is_file():
-            raise InputError(
-                f"{source.root}: a file; name the folder with the .hea, .dat and .atr files of all records"
-            )
-        return records.read(source)
-    reader: Callable[[Path], Beats] = heartbeat_csv.read if form == "heartbeat_csv" else npz.read
-    if source.root.is_file():
-        return reader(source.root)
-    train, test = (_one_of(source.root, names) for names in NAMES[form])
-    return train_and_test(reader(train), reader(test))
-
-
-def _one_of(folder: Path, names: tuple[str, ...]) -> Path:
-    """Return the only one of the files ``names`` that ``folder`` holds."""
-    found = [name for name in names if (folder / name).exists()]
-    if len(found) != 1:
-        got = f"both {' and '.join(found)}; remove one" if found else f"no {names[0]}"
-        raise InputError(f"{folder}: {got} (a folder in this form holds a train file and a test file)")
-    if not (folder / found[0]).is_file():
-        raise InputError(f"{folder / found[0]}: a folder; expected a file")
-    return folder / found[0]
-
-
-def _only(beats: Beats, keep: np.ndarray) -> Beats:
+def _only(beats: Beats, keep: NDArray[np.bool_]) -> Beats:
     assert beats.patients is not None
     assert beats.test is not None
     return replace(

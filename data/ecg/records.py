@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from parak8s.data.ecg.beats import CLASSES, LENGTH, Beats
 from parak8s.data.sources import Source, reading
 from parak8s.errors import EnvironmentFault, InputError
+
+if TYPE_CHECKING:
+    from wfdb import Annotation, Record
 
 SYMBOLS = {"N": "NLRej", "S": "AaJS", "V": "VE", "F": "F", "Q": "/fQ"}
 """Annotation symbols of the beats of each class; all others (rhythm, noise, ...) only bound a beat."""
@@ -74,7 +77,7 @@ def _names(root: Path, files: tuple[Path, ...]) -> list[str]:
         names = sorted({file.stem for file in files if file.parent == root and file.suffix in (".hea", ".dat")})
     for name in names:
         for suffix in SUFFIXES:
-            if not (root / f"{name}{suffix}").is_file():
+            if root / f"{name}{suffix}" not in files:
                 raise InputError(f"{root / name}{suffix}: no such file; record {name} needs .hea, .dat and .atr")
     return names
 
@@ -101,7 +104,7 @@ def _record(root: Path, name: str) -> _Record:
         ) from error
 
 
-def _check(path: Path, record: Any, annotation: Any) -> None:
+def _check(path: Path, record: "Record", annotation: "Annotation") -> None:
     """Compare the record with what its header says."""
     if record.fs != RECORD_HZ:
         raise InputError(f"{path}.hea: {record.fs} Hz; beats are cut from {RECORD_HZ} Hz: resample the record first")

@@ -6,9 +6,10 @@ from urllib.parse import parse_qsl
 import numpy as np
 from numpy.typing import NDArray
 
-from parak8s.data.ecg import physiology
 from parak8s.data.ecg.beats import LENGTH, RATE_HZ, Beats
+from parak8s.data.ecg.hearts import Floats, Hearts, Ints, Waves, draw_hearts
 from parak8s.data.ecg.npz import scaled
+from parak8s.data.ecg.rhythm import BREATHS_HZ, LONGEST_S, draw_intervals, draw_sequence, draw_waves, next_beats
 from parak8s.errors import InputError, nearest
 
 PROPORTIONS = (72471, 2223, 5788, 641, 6431)
@@ -19,7 +20,7 @@ DEFAULTS = {"beats": 12_000, "seed": 0}
 LIMITS = {"beats": (10, 1_000_000), "seed": (0, 2**63 - 1)}
 NEXT = 0.2
 """Part of the following interval that belongs to a beat."""
-GRID = int((1 + NEXT) * physiology.LONGEST_S * RATE_HZ) + 1
+GRID = int((1 + NEXT) * LONGEST_S * RATE_HZ) + 1
 """Samples simulated: a beat longer than 187 is scaled by its whole range, then cut."""
 BLOCK_ROWS = 256
 
@@ -57,9 +58,12 @@ def settings(url: str) -> dict[str, int]:
     if name.strip("/") != "ecg":
         raise InputError(f"{url}: no simulation {name!r}; {nearest(name, ['ecg'])}")
     values = dict(DEFAULTS)
-    for key, value in parse_qsl(query, keep_blank_values=True):
+    pairs = parse_qsl(query, keep_blank_values=True)
+    for key, value in pairs:
         if key not in DEFAULTS:
             raise InputError(f"{url}: no setting {key!r}; {nearest(key, DEFAULTS)}")
+        if [name for name, _ in pairs].count(key) > 1:
+            raise InputError(f"{url}: {key} given twice; keep one")
         low, high = LIMITS[key]
         if not (value.isascii() and value.isdigit() and len(value) < 20 and low <= int(value) <= high):
             raise InputError(f"{url}: {key}: expected a whole number from {low} to {high:,}, got {value!r}")
@@ -82,48 +86,42 @@ def simulate(*, beats: int, seed: int) -> Digitized:
     The same arguments give the same whole numbers: rounding to ADC units hides differences in the last float bits.
     """
     rng = np.random.default_rng(seed)
-    hearts = physiology.draw_patients(rng)
-    patients, labels = physiology.draw_sequence(rng, hearts.shares, class_counts(beats))
-    intervals = physiology.draw_intervals(rng, hearts, patients, labels)
-    waves = physiology.draw_waves(rng, hearts, patients, labels, intervals)
+    hearts = draw_hearts(rng)
+    patients, labels = draw_sequence(rng, hearts.shares, class_counts(beats))
+    intervals = draw_intervals(rng, hearts, patients, labels)
+    waves = draw_waves(rng, hearts, patients, labels, intervals)
+    following = next_beats(patients)
     parts = []
     for start in range(0, beats, BLOCK_ROWS):
         rows = np.arange(start, min(start + BLOCK_ROWS, beats))
-        signal = _millivolts(rng, hearts, patients[rows], waves, rows, intervals)
-        after = np.minimum(rows + 1, beats - 1)
-        ends = ((intervals[rows] + NEXT * intervals[after]) * RATE_HZ).astype(np.int64)
-        parts.append(_digitized(signal, ends))
+        after = following[rows]
+        times, signal = _background(rng, hearts, patients[rows])
+        _add(signal, waves.rows(rows), times)
+        _add(signal, waves.rows(after), times - intervals[rows, None])
+        parts.append(_digitized(signal, (intervals[rows] + NEXT * intervals[after]) * RATE_HZ))
     num, den = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return Digitized(num, den, labels.astype(np.int32), patients + 1)
 
 
-def _millivolts(
-    rng: np.random.Generator,
-    hearts: physiology.Patients,
-    patients: NDArray[np.int64],
-    waves: physiology.Waves,
-    rows: NDArray[np.int64],
-    intervals: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Return the signal from each R peak on, (n, GRID): this beat, the next one, noise and baseline wander."""
-    jitter = rng.uniform(-0.5, 0.5, len(rows)) / RATE_HZ
-    times = np.arange(GRID) / RATE_HZ + jitter[:, None]
-    signal = rng.standard_normal(times.shape) * hearts.noise_mv[patients, None]
-    phase = rng.uniform(0, 2 * np.pi, (len(rows), 1))
-    signal += hearts.wander_mv[patients, None] * np.sin(2 * np.pi * 0.25 * times + phase)
-    after = np.minimum(rows + 1, len(intervals) - 1)
-    for beat, shift in ((rows, np.zeros(len(rows))), (after, intervals[rows])):
-        for wave in range(5):
-            centre = waves.centre[beat, wave] + shift
-            place = (times - centre[:, None]) * (np.sqrt(0.5) / waves.width[beat, wave, None])
-            signal += waves.height[beat, wave, None] * np.exp(-place * place)
-    return signal
+def _background(rng: np.random.Generator, hearts: Hearts, patients: Ints) -> tuple[Floats, Floats]:
+    """Return the times in s from each R peak on, which is met to half a sample, and noise and wander in mV there."""
+    times = np.arange(GRID) / RATE_HZ + rng.uniform(-0.5, 0.5, (len(patients), 1)) / RATE_HZ
+    noise = rng.standard_normal(times.shape) * hearts.noise_mv[patients, None]
+    phase = rng.uniform(0, 2 * np.pi, (len(patients), 1))
+    return times, noise + hearts.wander_mv[patients, None] * np.sin(2 * np.pi * BREATHS_HZ * times + phase)
 
 
-def _digitized(signal: NDArray[np.float64], ends: NDArray[np.int64]) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-    """Return ``num`` (n, 187) and ``den`` (n,) of signals in mV that end at ``ends`` (n,)."""
+def _add(signal: Floats, waves: Waves, times: Floats) -> None:
+    """Add the five waves of each beat to ``signal`` (n, GRID) at ``times`` from its R peak."""
+    for wave in range(5):
+        place = (times - waves.centre[:, wave, None]) * (np.sqrt(0.5) / waves.width[:, wave, None])
+        signal += waves.height[:, wave, None] * np.exp(-place * place)
+
+
+def _digitized(signal: Floats, ends: Floats) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """Return ``num`` (n, 187) and ``den`` (n,) of signals in mV that end before sample ``ends`` (n,)."""
     adc = np.clip(np.rint(ADC_ZERO + ADC_UNITS_PER_MV * signal), 0, ADC_MAX).astype(np.int64)
-    inside = np.arange(GRID) < ends[:, None]
+    inside = np.arange(GRID) < np.floor(ends)[:, None]
     low = np.where(inside, adc, ADC_MAX).min(axis=1)
     high = np.where(inside, adc, 0).max(axis=1)
     num = np.where(inside, adc - low[:, None], 0)[:, :LENGTH]

@@ -56,7 +56,7 @@ def step(
 ) -> None:
     """Run a single step in the run's directory."""
     from parak8s.errors import nearest
-    from parak8s.run import STEPS
+    from parak8s.chain import STEPS
 
     names = [each.name for each in STEPS]
     if name not in names:

@@ -26,6 +26,7 @@ QUICK = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "PGCONNECT_TIMEOUT": "10",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # It would print the password too.
 }
 """Settings while a training waits, or nobody knows yet whether the server is there. The user's own settings win."""
 PATIENT = {
@@ -53,9 +54,7 @@ def tracking_uri(tracking: Tracking) -> str:
     uri = tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
     if re.match(r"postgres(ql)?://", uri):
         shown = redacted(uri)
-        raise InputError(
-            f"MLFLOW_TRACKING_URI {shown}: name the driver: postgresql+psycopg2://{shown.partition('://')[2]}"
-        )
+        raise InputError(f"MLFLOW_TRACKING_URI {shown}: write postgresql+psycopg2://{shown.partition('://')[2]}")
     return uri
 
 

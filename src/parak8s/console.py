@@ -25,7 +25,6 @@ class Console:
     """Narrates a run: a line for each step and epoch, and a bar while one works."""
 
     def __init__(self) -> None:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         columns = (progress.TextColumn("  {task.description}"), progress.BarColumn(), progress.TimeRemainingColumn())
         self._bar = progress.Progress(*columns, console=_out, transient=True)
         self._task: progress.TaskID | None = None
@@ -58,8 +57,9 @@ class Console:
         """Print the epoch's line."""
         _out.print(
             f"  epoch {record.epoch:>3}  loss {record.loss:.4f}  val_loss {record.val_loss:.4f}  "
-            f"val_accuracy {record.val_accuracy:.4f}  val_auc {record.val_auc:.4f}  "
-            f"val_f1 {record.val_f1:.4f}  {record.seconds:.1f} s"
+            f"val_accuracy {record.val_accuracy:.4f}  val_auc {record.val_auc:.4f}  val_f1 {record.val_f1:.4f}  "
+            f"{record.seconds:.1f} s",
+            soft_wrap=True,
         )
 
     def _replace(self, task: progress.TaskID | None) -> None:
@@ -107,6 +107,9 @@ def print_differences(first: Experiment, second: Experiment) -> None:
 def print_lineage(found: Lineage) -> None:
     """Print the lineage of a run or model version, section by section."""
     for section, values in found.to_json().items():
+        if not isinstance(values, dict):
+            _out.print(f"[bold]{section:<14}[/]{escape(str(values))}", soft_wrap=True)
+            continue
         _out.print(f"[bold]{section}[/]")
-        for key, value in flatten(values).items() if isinstance(values, dict) else [("", values)]:
+        for key, value in flatten(values).items():
             _out.print(f"  {escape(key):<44} {escape(str(value))}", soft_wrap=True)

@@ -1,18 +1,51 @@
-"""Seeds and devices of a process that runs TensorFlow."""
+"""Starts TensorFlow: quietly, seeded, deterministic where the experiment asks for it."""
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
 
 from parak8s.experiment import Experiment
 
 
 def prepare(experiment: Experiment) -> None:
-    """Seed Python, NumPy and TensorFlow; ``strict`` also makes every operation deterministic.
+    """Import TensorFlow; seed Python, NumPy and TensorFlow; ``strict`` also makes every operation deterministic.
 
-    GPU memory grows as it is needed instead of being taken whole. Call before the first operation.
+    GPU memory grows as it is needed instead of being taken whole. Call before anything else imports TensorFlow.
     """
-    import keras
-    import tensorflow as tf
+    with _native_chatter_hidden():
+        import keras
+        import tensorflow as tf
 
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
+        gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        if not tf.config.experimental.get_memory_growth(gpu):
+            tf.config.experimental.set_memory_growth(gpu, True)
     keras.utils.set_random_seed(experiment.seed)
     if experiment.reproducibility == "strict":
         tf.config.experimental.enable_op_determinism()
+
+
+@contextlib.contextmanager
+def _native_chatter_hidden() -> Iterator[None]:
+    """Hold back what TensorFlow's C++ prints while it looks for devices (no setting stops it); show it after an error.
+
+    Does nothing once TensorFlow is there, or when TF_CPP_MIN_LOG_LEVEL asks for everything with 0.
+    """
+    if "tensorflow" in sys.modules or os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") == "0":
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as chatter:
+        os.dup2(chatter.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            chatter.seek(0)
+            os.write(kept, chatter.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -3,12 +3,16 @@
 import difflib
 import errno
 import os
+import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 DONE, FAILED, BAD_INPUT, GATE_REFUSED = 0, 1, 2, 3
 """Exit codes of the command line."""
+
+SHOWN = 50
+"""Mistakes of one file that are printed; the rest are counted."""
 
 
 class ParaK8sError(Exception):
@@ -51,23 +55,32 @@ class ExperimentError(InputError):
     def __init__(self, name: str, mistakes: Collection[Mistake]) -> None:
         self.mistakes = tuple(mistakes)
         count = "1 mistake" if len(self.mistakes) == 1 else f"{len(self.mistakes)} mistakes"
-        super().__init__("\n  ".join([f"{name}: {count}", *map(str, self.mistakes)]))
+        more = [f"and {len(self.mistakes) - SHOWN} more"] if len(self.mistakes) > SHOWN else []
+        super().__init__("\n  ".join([f"{name}: {count}", *map(str, self.mistakes[:SHOWN]), *more]))
 
 
 def nearest(word: str, known: Collection[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the nearest spelling, and the list of what is allowed."""
-    near = difflib.get_close_matches(word, known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    """Return ``did you mean 'x'? allowed: x, y``: the nearest spelling, if one is near, and all that is allowed."""
+    folded = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(word.casefold(), folded, n=1)
+    hint = f"did you mean {folded[near[0]]!r}? " if near else ""
     return f"{hint}allowed: {', '.join(sorted(known)) or 'none'}"
 
 
-def from_os_error(error: OSError, path: Path | str | None = None) -> EnvironmentFault:
-    """Say in plain words what the operating system refused."""
-    place = error.filename or path or "the output"
-    if error.errno == errno.ENOSPC:
+def from_os_error(error: OSError, path: Path = Path()) -> EnvironmentFault:
+    """Say in plain words what the operating system refused while working in ``path``."""
+    place = error.filename or path
+    if error.errno == errno.ENOSPC or disk_is_full(path):
         fix = "the disk is full; free some space or choose another folder with -o, then give the same command again"
     elif isinstance(error, PermissionError):
         fix = "no permission; choose another folder with -o, or change its owner or mode"
     else:
         fix = os.strerror(error.errno) if error.errno else str(error)
     return EnvironmentFault(f"{place}: {fix}")
+
+
+def disk_is_full(path: Path) -> bool:
+    """Return whether less than 1 MiB is left where ``path`` lies."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return shutil.disk_usage(path).free < 1 << 20

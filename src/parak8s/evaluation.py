@@ -37,7 +37,7 @@ def measure(
 
     Returns:
         ``examples``, ``classes``, ``metrics`` (name -> value, low, high), ``uncalibrated`` (``ece`` and ``brier``, or
-        null), ``confusion_matrix`` (rows true, columns predicted), ``confidence``, ``bootstrap_samples``.
+        null), ``confusion_matrix`` (rows true, columns predicted), ``confidence``, ``bootstrap_samples``, ``resampled`` (``examples`` or ``patients``).
 
         ECE is a sum of absolute values, which noise makes larger: every resample of a well calibrated model has a
         higher one, so its interval may lie wholly above its value.
@@ -56,6 +56,7 @@ def measure(
         "confusion_matrix": confusion_matrix(probabilities, labels).tolist(),
         "confidence": bootstrap.confidence,
         "bootstrap_samples": bootstrap.samples,
+        "resampled": "examples" if patients is None else "patients",
     }
 
 

@@ -5,23 +5,61 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+from parak8s.errors import nearest
 
 METRICS = ("categorical_accuracy", "auc", "precision", "recall", "f1", "ece", "brier")
-"""Names that evaluation computes; ``f1/V`` is the same for class V alone (not for accuracy, ece, brier)."""
+"""Names that evaluation computes."""
+PER_CLASS = ("auc", "precision", "recall", "f1")
+"""Those that also exist for one class: ``f1/V``."""
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+
+FORMS = {
+    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": "lower-case letters, digits and inner hyphens, such as ecg-deep-cnn",
+    r"^[0-9]+(\.[0-9]+)?([kMGTPE]|[KMGTPE]i)?$": "a quantity of memory, such as 8Gi",
+    r"^sha256:[0-9a-f]{64}$": "sha256: and 64 hexadecimal digits",
+    r"^\s*(>=|<=|>|<)\s*([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$": "a threshold in quotes, such as '>= 0.95'",
+}
+"""What text that must match a pattern looks like, in words."""
+_NAME, _QUANTITY, _DIGEST, _THRESHOLD = FORMS
+
+Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=63)]
+Text = Annotated[str, StringConstraints(min_length=1)]
 Metric = Literal["categorical_accuracy", "auc", "precision", "recall", "f1", "ece", "brier"]
 Monitor = Literal["loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "val_f1"]
-Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]i?)?$")]
+Quantity = Annotated[str, StringConstraints(pattern=_QUANTITY)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
-Threshold = Annotated[str, StringConstraints(pattern=r"^\s*(>=|<=|>|<)\s*[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?\s*$")]
+
+
+def _threshold_is_text(value: Any) -> Any:
+    """Say what to write for ``auc: 0.95``."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"expected a threshold in quotes, such as '>= {value}', got {value}")
+    return value
+
+
+Threshold = Annotated[str, StringConstraints(pattern=_THRESHOLD), BeforeValidator(_threshold_is_text)]
 
 
 class Section(BaseModel):
-    """A part of the file: unknown keys and silent conversions are refused, nothing changes after reading."""
+    """A part of the file: unknown keys and silent conversions are refused, nothing changes after reading.
+
+    A whole number stands for a number too (``1`` for ``1.0``), but not the other way round.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
@@ -41,7 +79,8 @@ class Split(Section):
     def _sums_to_one(self) -> Self:
         total = self.train + self.validation + self.calibration + self.test
         if not math.isclose(total, 1, abs_tol=1e-6):
-            raise ValueError(f"train + validation + calibration + test must be 1, got {total:g}")
+            shares = " + ".join(f"{name} {share:g}" for name, share in self.fractions().items())
+            raise ValueError(f"the shares must add up to 1, got {shares} = {total:g}")
         if not self.train or not self.validation:
             raise ValueError("train and validation must be above 0: one to learn from, one to choose by")
         return self
@@ -54,11 +93,11 @@ class Split(Section):
 class Data(Section):
     """Where the examples come from and how they are read."""
 
-    loader: str
+    loader: Text
     """A registered name (``ecg``) or ``package.module:function`` of your own."""
-    source: str
+    source: Text
     """A path or URL: file, folder, ``https://``, ``s3://``, ``gs://``, ``abfs://``, ``synthetic://``."""
-    digest: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
+    digest: Annotated[str, StringConstraints(pattern=_DIGEST)] | None = None
     """Pins the version of the source: anything else is refused."""
     split: Split = Split()
     batch_size: Count = 256
@@ -70,7 +109,7 @@ class Data(Section):
 class ModelSpec(Section):
     """Which network."""
 
-    builder: str
+    builder: Text
     """A registered name (``deep_cnn``) or ``package.module:function`` of your own."""
     params: dict[str, Any] = {}
     """Keyword arguments of the builder."""
@@ -81,7 +120,7 @@ class Optimizer(Section):
 
     name: Literal["adam", "adamw", "nadam", "rmsprop", "sgd", "lion"] = "adamw"
     learning_rate: Positive = 1e-3
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    weight_decay: NotNegative | None = None
     momentum: Fraction | None = None
     """For ``sgd`` and ``rmsprop``."""
 
@@ -96,7 +135,7 @@ class Schedule(Section):
     """How the learning rate moves over the training."""
 
     name: Literal["constant", "cosine", "exponential"] = "constant"
-    warmup_epochs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
+    warmup_epochs: NotNegative = 0.0
     """Epochs of linear increase from zero."""
     final: Fraction = 0.0
     """Last learning rate as a fraction of the first; above 0 for ``exponential``."""
@@ -113,7 +152,7 @@ class EarlyStopping(Section):
 
     monitor: Monitor = "val_loss"
     patience: Count = 5
-    min_delta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    min_delta: NotNegative = 0.0
 
 
 class Training(Section):
@@ -122,7 +161,7 @@ class Training(Section):
     epochs: Count = 20
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
-    class_weight: Literal["balanced"] | dict[str, Positive] | None = None
+    class_weight: Literal["balanced"] | Annotated[dict[str, Positive], Field(min_length=1)] | None = None
     """``balanced``: n / (classes * n_class). A mapping gives the weight of each class by name."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     clip_norm: Positive | None = None
@@ -162,22 +201,43 @@ class Evaluation(Section):
     bootstrap: Bootstrap = Bootstrap()
 
 
+def _metric_or_class(name: str) -> str:
+    """Refuse what is neither a metric nor ``metric/CLASS``."""
+    base, slash, of_class = name.partition("/")
+    if base not in METRICS:
+        raise ValueError(f"no such metric; {nearest(base, [*METRICS, 'champion'])}")
+    if slash and (base not in PER_CLASS or not of_class):
+        raise ValueError(f"only {', '.join(PER_CLASS)} exist for a class, written as f1/NAME; {base} is for all")
+    return name
+
+
+def _offer_metrics(schema: dict[str, Any]) -> None:
+    """Let editors complete the names of the metrics."""
+    threshold = schema["additionalProperties"]
+    schema["properties"] |= dict.fromkeys(METRICS, threshold)
+    schema |= {
+        "patternProperties": {f"^({'|'.join(PER_CLASS)})/.+$": threshold},
+        "additionalProperties": False,
+    }
+
+
 class Gate(BaseModel):
     """What a model must reach before it is registered: ``metric: ">= 0.97"``, and how it stands to the champion."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
-    __pydantic_extra__: dict[str, Threshold] = Field(init=False)
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True, json_schema_extra=_offer_metrics)
+    __pydantic_extra__: dict[Annotated[str, AfterValidator(_metric_or_class)], Threshold] = Field(init=False)
 
     champion: Literal["not_worse"] | None = None
 
     @model_validator(mode="after")
-    def _metrics_exist(self) -> Self:
-        for name in self.thresholds():
-            base, slash, _ = name.partition("/")
-            if base not in METRICS or (slash and base not in ("auc", "precision", "recall", "f1")):
-                from parak8s.errors import nearest
-
-                raise ValueError(f"no metric {name!r}; {nearest(base, [*METRICS, 'champion'])}")
+    def _thresholds_are_reachable(self) -> Self:
+        beyond = [
+            f"{name}: {threshold!r}"
+            for name, threshold in self.thresholds().items()
+            if float(threshold.strip(" \t<>=")) > (2 if name == "brier" else 1)
+        ]
+        if beyond:
+            raise ValueError(f"no metric is above 1 (brier: 2), got {', '.join(beyond)}; write a fraction, such as 0.97")
         return self
 
     def thresholds(self) -> dict[str, str]:
@@ -206,9 +266,23 @@ class Tracking(Section):
 class Registry(Section):
     """Under what name the model is registered; the alias moves to every version that passes the gate."""
 
-    name: str | None = None
+    name: Text | None = None
     """Registered model; null: the name of this file."""
     alias: Name = "champion"
+
+    @field_validator("name")
+    @classmethod
+    def _name_fits_a_uri(cls, name: str | None) -> str | None:
+        if name and re.search("[/:]", name):
+            raise ValueError(f"a registered model's name has neither / nor :, got {name!r}")
+        return name
+
+    @field_validator("alias")
+    @classmethod
+    def _alias_is_free(cls, alias: str) -> str:
+        if alias == "latest" or re.fullmatch("v[0-9]+", alias):
+            raise ValueError(f"MLflow keeps {alias!r} for itself; write champion, say")
+        return alias
 
 
 class Compute(Section):
@@ -216,7 +290,7 @@ class Compute(Section):
 
     image: str | None = None
     gpus: Annotated[int, Field(ge=0)] = 0
-    cpus: Positive = 4
+    cpus: Positive = 4.0
     memory: Quantity = "8Gi"
     workers: Count = 1
     parameter_servers: Annotated[int, Field(ge=0)] = 0
@@ -225,32 +299,35 @@ class Compute(Section):
 class Parameter(Section):
     """The range of one searched value: ``{min, max, log, step}`` or ``{values}``."""
 
-    min: float | None = None
-    max: float | None = None
+    min: Finite | None = None
+    max: Finite | None = None
     step: Positive | None = None
     log: bool = False
-    values: tuple[str | int | float | bool, ...] | None = None
+    values: Annotated[tuple[str | int | float | bool, ...], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _range_or_values(self) -> Self:
-        if (self.values is None) == (self.min is None or self.max is None):
-            raise ValueError("give either min and max, or values")
-        if self.values is not None and not self.values:
-            raise ValueError("values is empty; name at least one")
-        if self.min is not None and self.max is not None:
-            if self.min >= self.max:
-                raise ValueError(f"min must be below max, got min {self.min:g} and max {self.max:g}")
-            if self.log and self.min <= 0:
-                raise ValueError(f"a logarithmic range needs min above 0, got {self.min:g}")
+        if self.values is not None:
+            if self.log or (self.min, self.max, self.step) != (None, None, None):
+                raise ValueError("values stand alone; take min, max, step and log away, or values")
+        elif self.min is None or self.max is None:
+            raise ValueError("give both min and max, or values")
+        elif self.min >= self.max:
+            raise ValueError(f"min must be below max, got min {self.min:g} and max {self.max:g}")
+        elif self.log and self.min <= 0:
+            raise ValueError(f"a logarithmic range needs min above 0, got {self.min:g}")
+        elif self.step and self.step > self.max - self.min:
+            raise ValueError(f"step {self.step:g} is wider than the range from {self.min:g} to {self.max:g}")
         return self
 
 
 class Objective(Section):
     """What a search optimises."""
 
-    metric: str
+    metric: Monitor
+    """A value of every epoch. The test split takes no part in a search."""
     type: Literal["maximize", "minimize"] = "maximize"
-    goal: float | None = None
+    goal: Finite | None = None
 
 
 class Search(Section):
@@ -263,6 +340,16 @@ class Search(Section):
     trials: Count = 20
     parallel: Count = 1
     parameters: Annotated[dict[str, Parameter], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _can_be_run(self) -> Self:
+        if self.parallel > self.trials:
+            raise ValueError(f"parallel ({self.parallel}) must be at most trials ({self.trials})")
+        if self.algorithm == "grid":
+            ranges = [path for path, each in self.parameters.items() if each.values is None and each.step is None]
+            if ranges:
+                raise ValueError(f"a grid needs points: give a step, or values, for {', '.join(ranges)}")
+        return self
 
 
 class Serving(Section):

@@ -67,4 +67,5 @@ def folder(path: Path, *, resume: str | None = None) -> Iterator[Path]:
     if path.exists():
         path.rename(old)
     partial.rename(path)
+    (path / mark.name).unlink(missing_ok=True)  # last, so that it is lost with nothing else
     shutil.rmtree(old, ignore_errors=True)

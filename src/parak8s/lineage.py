@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from parak8s import connection, documents, files
+from parak8s import connection, documents, files, registry
 from parak8s.connection import redacted, tracking_uri, without_passwords
 from parak8s.errors import EnvironmentFault, InputError, nearest
 from parak8s.experiment import Tracking, flatten
@@ -30,6 +30,7 @@ SAYS = {
     "gate/verdict.json": "the gate's verdict",
 }
 """What each document of a run is the only one to say."""
+UNREGISTERED = "model: no version of this run is registered"
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,10 @@ class Lineage:
     gate: Mapping[str, Any] | None = None
     artifacts: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the sections in their order, as plain JSON values."""
+        return {**asdict(self), "missing": list(self.missing)}
 
 
 def lineage(reference: str, tracking: Tracking) -> Lineage:
@@ -122,28 +127,25 @@ def _with_store(local: Lineage, uri: str) -> Lineage:
     client = connection.connect(uri, create=False)
     with connection.reaching(uri):
         stored = _of_run(client, _run(client, local.run["id"], uri), None)
-    return replace(local, run=stored.run, model=stored.model, missing=_together(local.missing, stored.missing))
-
-
-def _together(local: tuple[str, ...], stored: tuple[str, ...]) -> tuple[str, ...]:
-    """Return what is missing in both, and what only the store could know."""
-    return tuple(text for text in stored if text in local or text.startswith("model:")) + tuple(
-        text for text in local if text not in stored
+    return replace(
+        local,
+        run=stored.run,
+        model=stored.model,
+        missing=(*local.missing, *(text for text in stored.missing if text == UNREGISTERED)),
     )
 
 
 def _of_run(client: MlflowClient, run: Run, version: ModelVersion | None) -> Lineage:
     """Return what the store knows; what a document of ParaK8s does not say is taken from the run itself."""
+    root = run.info.artifact_uri
     with tempfile.TemporaryDirectory() as folder:
-        for name in _artifacts_there(client, run.info.run_id):
-            Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
-            client.download_artifacts(run.info.run_id, name, folder)
+        for name in _documents_there(client, root):
+            registry.fetch(client, f"{root}/{name}", Path(folder, name).parent)
         found = _of_documents(Path(folder))
-    tags, root = run.data.tags, run.info.artifact_uri
-    model = _model(client, run.info.run_id, version)
-    listed = {item.path: f"{root}/{item.path}" for item in client.list_artifacts(run.info.run_id)}
-    outputs = run.outputs.model_outputs if run.outputs else []
-    listed |= {"model (logged)": f"models:/{output.model_id}" for output in outputs}
+    tags, model = run.data.tags, _model(client, run.info.run_id, version)
+    listed = {name: f"{root}/{name}" for name in _names(client, root)}
+    for output in run.outputs.model_outputs if run.outputs else []:
+        listed["model (MLflow)"] = f"models:/{output.model_id}"
     return replace(
         found,
         model=model,
@@ -159,7 +161,7 @@ def _of_run(client: MlflowClient, run: Run, version: ModelVersion | None) -> Lin
         parameters=found.parameters or dict(run.data.params),
         metrics=found.metrics or {name: {"value": value} for name, value in run.data.metrics.items()},
         artifacts={path: redacted(uri) for path, uri in listed.items()},
-        missing=found.missing if model else (*found.missing, "model: no version of this run is registered"),
+        missing=found.missing if model else (*found.missing, UNREGISTERED),
     )
 
 
@@ -191,13 +193,19 @@ def _of_documents(folder: Path) -> Lineage:
     )
 
 
-def _artifacts_there(client: MlflowClient, run_id: str) -> list[str]:
-    """Return the documents that the run has; one listing for each folder."""
-    folders = {str(Path(name).parent) for name in SAYS}
-    listed = {
-        item.path for folder in folders for item in client.list_artifacts(run_id, None if folder == "." else folder)
-    }
-    return [name for name in SAYS if name in listed]
+def _documents_there(client: MlflowClient, root: str) -> list[str]:
+    """Return the documents that the run has."""
+    folders = {folder: _names(client, root, folder) for folder in {str(PurePosixPath(name).parent) for name in SAYS}}
+    return [name for name in SAYS if PurePosixPath(name).name in folders[str(PurePosixPath(name).parent)]]
+
+
+def _names(client: MlflowClient, root: str, folder: str = ".") -> list[str]:
+    """Return the names of the files and folders in one folder of a run."""
+    from mlflow import artifacts
+
+    uri = root if folder == "." else f"{root}/{folder}"
+    listed = artifacts.list_artifacts(artifact_uri=uri, tracking_uri=client.tracking_uri)
+    return [PurePosixPath(item.path).name for item in listed]
 
 
 def _model(client: MlflowClient, run_id: str, version: ModelVersion | None) -> dict[str, Any] | None:

@@ -1,40 +1,48 @@
 """Reads an experiment file with overrides and reports all its mistakes together."""
 
+import contextlib
+import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from parak8s import data, documents, models, plugins, space
+from parak8s import data, documents, models, plugins, provenance, space
 from parak8s.errors import ExperimentError, InputError, Mistake, nearest
-from parak8s.experiment import Experiment
-from parak8s.mistakes import fields_of, mistakes_of
+from parak8s.experiment import Experiment, Parameter
+from parak8s.mistakes import mistakes_of, paths, shown
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     """Return the experiment in ``path`` with each ``path=value`` of ``overrides`` put in its place.
 
+    The settings of the loader and of the builder come back complete, with the defaults that the file leaves out.
+
     Raises:
         InputError: The file cannot be read, or an override is not ``path=value``.
         ExperimentError: Every mistake, with its line, path, value and what is allowed.
+        EnvironmentFault: The file may not be read.
     """
-    document = documents.read(path)
     pairs = [space.parse_override(text) for text in overrides]
-    values = space.override(document.data, pairs)
-    experiment, mistakes = _checked(values)
-    if experiment is None or mistakes:
-        overridden = {path: f"-s {text}" for (path, _), text in zip(pairs, overrides, strict=True)}
-        raise ExperimentError(document.name, sorted((_placed(m, document, overridden) for m in mistakes), key=_order))
-    return experiment
+    document = documents.read(path)
+    return _experiment(document, space.override(document.data, pairs), [path for path, _ in pairs], overrides)
 
 
 def parse(text: str, name: str) -> Experiment:
-    """Return the experiment in the YAML ``text``; messages call it ``name``."""
-    experiment, mistakes = _checked(documents.parse(text, name).data)
+    """Return the experiment in the YAML ``text``; messages call it ``name``. Otherwise as :func:`load`."""
+    document = documents.parse(text, name)
+    return _experiment(document, document.data, (), ())
+
+
+def _experiment(
+    document: documents.Document, values: Mapping[str, Any], paths: Sequence[str], overrides: Sequence[str]
+) -> Experiment:
+    experiment, mistakes = _checked(values)
     if experiment is None or mistakes:
-        raise ExperimentError(name, mistakes)
+        placed = [_placed(mistake, document, dict(zip(paths, overrides, strict=True))) for mistake in mistakes]
+        raise ExperimentError(document.name, sorted(placed, key=_order))
     return experiment
 
 
@@ -45,20 +53,26 @@ def _checked(values: Mapping[str, Any]) -> tuple[Experiment | None, list[Mistake
     except ValidationError as error:
         mistakes = mistakes_of(error, Experiment)
     found = {mistake.path for mistake in mistakes}
-    mistakes += [m for m in _plugin_mistakes(values) if m.path not in found]
-    if experiment and experiment.search:
-        mistakes += _search_mistakes(experiment)
+    mistakes += [mistake for mistake in _plugin_mistakes(values) if mistake.path not in found]
+    mistakes += _search_path_mistakes(values)
+    if experiment and not mistakes:
+        experiment = _completed(experiment)
+        mistakes += _search_value_mistakes(experiment)
     return experiment, mistakes
+
+
+_PLUGINS = (
+    ("data", "loader", "options", data.loader_type),
+    ("model", "builder", "params", models.settings_type),
+)
+"""Section, key of the name, key of the settings, and what gives the record of those settings."""
 
 
 def _plugin_mistakes(values: Mapping[str, Any]) -> Iterator[Mistake]:
     """Check the settings of the loader and of the builder against their signatures."""
-    for section, key, options, settings_type in (
-        ("data", "loader", "options", data.loader_type),
-        ("model", "builder", "params", models.settings_type),
-    ):
+    for section, key, options, settings_type in _PLUGINS:
         part = values.get(section)
-        name, settings = (part.get(key), part.get(options) or {}) if isinstance(part, Mapping) else (None, {})
+        name, settings = (part.get(key), part.get(options, {})) if isinstance(part, Mapping) else (None, {})
         if not isinstance(name, str) or not isinstance(settings, Mapping):
             continue
         try:
@@ -69,43 +83,74 @@ def _plugin_mistakes(values: Mapping[str, Any]) -> Iterator[Mistake]:
             yield Mistake(f"{section}.{key}", str(error))
 
 
-def _search_mistakes(experiment: Experiment) -> Iterator[Mistake]:
-    """Check that every searched path leads to a value of this file."""
-    assert experiment.search
-    free = {
-        "data.options": data.loader_type(experiment.data.loader),
-        "model.params": models.settings_type(experiment.model.builder),
-    }
-    known = set(_paths(Experiment)) | {
-        f"{prefix}.{field}" for prefix, record in free.items() for field in record.model_fields
-    }
-    for path in experiment.search.parameters:
+def _completed(experiment: Experiment) -> Experiment:
+    """Return the experiment with every setting of its loader and builder written out."""
+    parts = {}
+    for section, key, options, settings_type in _PLUGINS:
+        part = getattr(experiment, section)
+        record = plugins.with_settings(settings_type(getattr(part, key)), getattr(part, options), section)
+        parts[section] = part.model_copy(update={options: plugins.written_out(record)})
+    return experiment.model_copy(update=parts)
+
+
+def _search_path_mistakes(values: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Check that every searched path leads to a value of this file that changes the numbers."""
+    search = values.get("search")
+    searched = search.get("parameters") if isinstance(search, Mapping) else None
+    if not isinstance(searched, Mapping):
+        return
+    known = set(_known_paths(values))
+    for path in searched:
         if path not in known:
             yield Mistake(f"search.parameters.{path}", f"no such path; {_nearest_path(path, known)}")
+        elif provenance.is_outside(path):
+            yield Mistake(f"search.parameters.{path}", "does not change the model: there is nothing to search; remove it")
+
+
+def _known_paths(values: Mapping[str, Any]) -> Iterator[str]:
+    yield from paths(Experiment)
+    for section, key, options, settings_type in _PLUGINS:
+        part = values.get(section)
+        name = part.get(key) if isinstance(part, Mapping) else None
+        with contextlib.suppress(InputError):  # of a name that is reported on its own
+            yield from paths(settings_type(str(name)), f"{section}.{options}")
 
 
 def _nearest_path(path: str, known: set[str]) -> str:
     section = path.rpartition(".")[0]
     beside = [candidate for candidate in known if candidate.rpartition(".")[0] == section]
-    return nearest(path, beside or known)
+    if beside:
+        return nearest(path, beside)
+    near = difflib.get_close_matches(path, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else "write a path of this file, such as training.optimizer.learning_rate"
 
 
-def _paths(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    for name, field in section.model_fields.items():
-        path = f"{prefix}.{name}" if prefix else name
-        inner = fields_of(field.annotation)
-        if inner is None:
-            yield path
-        else:
-            yield from _paths(inner, path)
+def _search_value_mistakes(experiment: Experiment) -> Iterator[Mistake]:
+    """Check that the file would be valid with each searched value, or with both ends of its range."""
+    if experiment.search is None:
+        return
+    values = experiment.canonical() | {"search": None}
+    for path, parameter in experiment.search.parameters.items():
+        for value in _extremes(parameter):
+            _, mistakes = _checked(space.override(values, [(path, value)]))
+            yield from (
+                Mistake(f"search.parameters.{path}", f"with {shown(value)}: {m.path}: {m.message}") for m in mistakes[:1]
+            )
+
+
+def _extremes(parameter: Parameter) -> Iterator[Any]:
+    for value in parameter.values or (parameter.min, parameter.max):
+        yield int(value) if parameter.values is None and float(value or 0).is_integer() else value
 
 
 def _placed(mistake: Mistake, document: documents.Document, overridden: Mapping[str, str]) -> Mistake:
-    for path, text in overridden.items():
-        if mistake.path == path or mistake.path.startswith(f"{path}."):
-            return Mistake(mistake.path, mistake.message, text)
-    keys = tuple(int(key) if key.isdigit() else key for key in mistake.path.split(".")) if mistake.path else ()
-    return Mistake(mistake.path, mistake.message, document.where(keys))
+    """Return the mistake with the override that brought it in, else with its line."""
+    if not mistake.path:
+        return mistake
+    own = f"{mistake.path}."
+    guilty = [path for path in overridden if own.startswith(f"{path}.") or f"{path}.".startswith(own)]
+    where = f"-s {overridden[max(guilty, key=len)]}" if guilty else document.where(mistake.path)
+    return Mistake(mistake.path, mistake.message, where)
 
 
 def _order(mistake: Mistake) -> int:

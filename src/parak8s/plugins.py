@@ -1,14 +1,19 @@
 """Finds loaders and builders by registered name or ``package.module:function``, and checks their settings."""
 
+import contextlib
 import importlib
 import inspect
+import json
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic.errors import PydanticUserError
+from pydantic_core import PydanticSerializationError
 
 from parak8s.errors import ExperimentError, InputError, nearest
-from parak8s.mistakes import mistakes_of
+from parak8s.mistakes import mistakes_of, shown
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -25,15 +30,25 @@ def resolve(name: str, registered: Mapping[str, str], kind: str) -> Any:
         InputError: No such name, module or function.
     """
     module, colon, attribute = registered.get(name, name).partition(":")
-    if not colon:
+    if not colon or not all(part.isidentifier() for part in [*module.split("."), attribute]):
         raise InputError(f"no {kind} {name!r}; {nearest(name, registered)}, or package.module:function of your own")
-    try:
-        found = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise InputError(f"no {kind} {name!r}: no module {error.name!r}; is its folder on PYTHONPATH?") from error
+    found = _imported(module, f"{kind} {name!r}")
     if not hasattr(found, attribute):
         raise InputError(f"no {kind} {name!r}: in {module}, {nearest(attribute, public_names(found))}")
+    if not callable(getattr(found, attribute)):
+        raise InputError(f"{kind} {name!r}: expected a function or a class, got {shown(getattr(found, attribute))}")
     return getattr(found, attribute)
+
+
+def _imported(module: str, what: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and f"{module}.".startswith(f"{error.name}."):
+            raise InputError(f"no {what}: no module {error.name!r}; is its folder on PYTHONPATH?") from error
+        raise InputError(f"{what}: it imports {error.name}, which is not installed here") from error
+    except Exception as error:  # whatever a module of the user's own raises while it is imported
+        raise InputError(f"{what}: importing {module} failed: {type(error).__name__}: {error}") from error
 
 
 def public_names(module: object) -> list[str]:
@@ -48,25 +63,52 @@ class NoSettings(BaseModel):
 
 
 def settings_of(function: Callable[..., Any], base: type[Settings] = NoSettings) -> type[Settings]:
-    """Return a kind of ``base`` whose fields are the keyword-only parameters of ``function``."""
+    """Return a kind of ``base`` whose fields are the keyword-only parameters of ``function``.
+
+    Raises:
+        InputError: A parameter cannot be a setting: its name is taken, or its type cannot stand in a file.
+    """
+    name = f"{function.__module__}:{function.__qualname__}"
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:
+        raise InputError(f"{name}: it does not say what parameters it takes; wrap it in a function of your own") from None
     fields: dict[str, Any] = {
         parameter.name: (
             Any if parameter.annotation is parameter.empty else parameter.annotation,
             ... if parameter.default is parameter.empty else parameter.default,
         )
-        for parameter in inspect.signature(function).parameters.values()
+        for parameter in parameters
         if parameter.kind is parameter.KEYWORD_ONLY
     }
-    return create_model(function.__name__, __base__=base, __module__=function.__module__, **fields)
+    taken = [field for field in fields if field.startswith("_") or hasattr(base, field)]
+    if taken:
+        raise InputError(f"{name}: no setting can be called {', '.join(taken)}; rename the parameter")
+    try:
+        settings = create_model(function.__name__, __base__=base, __module__=function.__module__, **fields)
+        settings.model_rebuild()
+    except (PydanticUserError, NameError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{name}: a setting has a type that cannot stand in a file: {reason}") from error
+    return settings
 
 
 def with_settings(settings: type[Settings], values: Mapping[str, Any], name: str) -> Settings:
-    """Return a record of ``values``.
+    """Return a record of ``values``, which are plain values as a file holds them.
 
     Raises:
         ExperimentError: All that is wrong with ``values``.
     """
     try:
-        return settings.model_validate(dict(values))
+        return settings.model_validate_json(json.dumps(dict(values)))  # JSON: a list may become a tuple, text a path
     except ValidationError as error:
         raise ExperimentError(name, mistakes_of(error, settings)) from None
+
+
+def written_out(record: BaseModel) -> dict[str, Any]:
+    """Return the plain values of ``record``, defaults included, but not those that no file can hold."""
+    values = {}
+    for name in type(record).model_fields:
+        with contextlib.suppress(PydanticSerializationError):
+            values |= record.model_dump(mode="json", include={name})
+    return values

@@ -1,7 +1,9 @@
 """What is known of each epoch, and what follows from it: the best epoch, and whether to stop."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +22,7 @@ class Record:
         accuracy: Share of right answers while training.
         val_loss: Mean cross-entropy on the validation split, in nats.
         val_accuracy: Share of right answers there.
-        val_auc: Macro one-vs-rest area under the ROC curve there.
+        val_auc: Macro one-vs-rest area under the ROC curve there; NaN where only one class is there.
         val_f1: Macro F1 there.
         learning_rate: After the epoch's last step.
         seconds: Of training and validation.
@@ -38,13 +40,20 @@ class Record:
     seconds: float
     timestamp_ms: int
 
-    def to_json(self) -> dict[str, float | int]:
-        """Return the fields as plain values."""
-        return asdict(self)
+    def to_json(self) -> dict[str, float | int | None]:
+        """Return the fields as plain values, None for NaN."""
+        return {name: None if math.isnan(value) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, float | int | None]) -> Self:
+        """Return the record of which ``to_json`` gave the values."""
+        return cls(**{name: math.nan if value is None else value for name, value in values.items()})  # type: ignore[arg-type]
 
     def value(self, monitor: str) -> float:
-        """Return the monitored value, turned so that larger is better."""
+        """Return the monitored value, turned so that larger is better, and any number better than NaN."""
         value = float(getattr(self, monitor))
+        if math.isnan(value):
+            return -math.inf
         return -value if monitor.endswith("loss") else value
 
 
@@ -72,7 +81,7 @@ def should_stop(records: Sequence[Record], rule: EarlyStopping | None) -> bool:
     """Return whether the monitored value has not improved by more than ``min_delta`` for ``patience`` epochs."""
     if rule is None or not records:
         return False
-    best, at = -np.inf, 0
+    best, at = -math.inf, 0
     for record in records:
         if record.value(rule.monitor) > best + rule.min_delta:
             best, at = record.value(rule.monitor), record.epoch

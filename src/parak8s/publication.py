@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parak8s import files, registry
-from parak8s.connection import redacted
+from parak8s.connection import redacted, without_passwords
 from parak8s.errors import InputError
 from parak8s.experiment import Experiment, flatten
 

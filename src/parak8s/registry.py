@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KERAS_FILE = "model.keras"
-LOGGED_NAME = "model"
+LOGGED_NAME = "classifier"
 DIGEST_TAG = "parak8s.model_digest"
 PROMOTED_TAG = "parak8s.promoted_to"
 
@@ -119,25 +119,32 @@ def champion(client: MlflowClient, name: str, alias: str) -> Champion | None:
     return Champion(name, alias, str(version.version), version.run_id or "", dict(version.tags))
 
 
-def download(uri: str, champion: Champion, folder: Path) -> Path:
-    """Fetch ``model.keras`` of ``champion`` from the store at ``uri`` into ``folder``; return its path.
+def download(client: MlflowClient, champion: Champion, folder: Path) -> Path:
+    """Fetch ``model.keras`` of ``champion`` into ``folder``; return its path.
 
     Raises:
         InputError: The version holds no such file: it was not registered by ParaK8s.
     """
     from mlflow import artifacts
 
-    version = f"models:/{champion.name}/{champion.version}"
-    store = {"tracking_uri": uri, "registry_uri": uri}
-    if KERAS_FILE not in {item.path for item in artifacts.list_artifacts(artifact_uri=version, **store)}:
+    root = client.get_model_version_download_uri(champion.name, champion.version)
+    there = artifacts.list_artifacts(artifact_uri=root, tracking_uri=client.tracking_uri)
+    if KERAS_FILE not in {item.path.rpartition("/")[2] for item in there}:
         raise InputError(
-            f"{version} ({champion.alias}) holds no {KERAS_FILE}, so nothing can be compared with it; "
-            "register one with 'parak8s run', or take the alias away from it"
+            f"models:/{champion.name}/{champion.version} ({champion.alias}) holds no {KERAS_FILE}, so nothing can be "
+            "compared with it; register one with 'parak8s run', or take the alias away from it"
         )
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as aside:
-        fetched = artifacts.download_artifacts(artifact_uri=f"{version}/{KERAS_FILE}", dst_path=aside, **store)
-        return Path(fetched).replace(folder / KERAS_FILE)
+        fetched = fetch(client, f"{root}/{KERAS_FILE}", Path(aside))
+        return fetched.replace(folder / KERAS_FILE)
+
+
+def fetch(client: MlflowClient, uri: str, folder: Path) -> Path:
+    """Fetch one artifact by its whole address: MLflow looks ``runs:`` and ``models:`` up in its global store."""
+    from mlflow import artifacts
+
+    return Path(artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=client.tracking_uri))
 
 
 def _models_of(client: MlflowClient, run: Run) -> list[LoggedModel]:
@@ -229,5 +236,7 @@ def _new_version(client: MlflowClient, run: Run, name: str) -> ModelVersion:
     newest = max(models, key=lambda model: model.creation_timestamp)
     kept = ("parak8s.fingerprint", "parak8s.data_digest", "parak8s.gate")
     tags = {key: run.data.tags[key] for key in kept if key in run.data.tags}
-    source, run_id = f"models:/{newest.model_id}", run.info.run_id
-    return client.create_model_version(name, source, run_id, tags=tags, model_id=newest.model_id)
+    # Not "models:/ID": MLflow looks that up in its global store, which need not be this one.
+    return client.create_model_version(
+        name, newest.artifact_location, run.info.run_id, tags=tags, model_id=newest.model_id
+    )

@@ -130,8 +130,8 @@ class Tracker:
 
     def download(self, champion: Champion, folder: Path) -> Path:
         """Fetch ``model.keras`` of the champion into ``folder``; return its path."""
-        with connection.reaching(self.uri):
-            return registry.download(self.uri, champion, folder)
+        with self._reach() as client:
+            return registry.download(client, champion, folder)
 
     @contextlib.contextmanager
     def _reach(self) -> Iterator[MlflowClient]:

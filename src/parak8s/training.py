@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,6 +20,8 @@ from parak8s.optimizers import learning_rate_at, make_optimizer
 from parak8s.progress import Record, best_epoch, should_stop, validation_record
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from parak8s.data.batches import ArrayDataset
     from parak8s.experiment import Training
 
@@ -49,7 +52,7 @@ class Outcome:
 
 
 class Loop:
-    """Optimizer steps on one model, compiled once.
+    """Optimizer steps on one model, compiled once for each size of a batch.
 
     Args:
         model: Raw batch -> logits float32 (batch, classes); trained in place.
@@ -61,14 +64,25 @@ class Loop:
         self.model, self.spec = model, spec
         self.optimizer = make_optimizer(spec, steps_per_epoch)
         self.optimizer.build(model.trainable_variables)
-        batch = tf.TensorSpec((None, *model.input_shape), model.inputs[0].dtype)
-        labels, weights = (tf.TensorSpec((None, None), dtype) for dtype in (tf.int32, tf.float32))
-        self.steps = tf.function(self._steps, input_signature=[batch, labels, weights])
-        self.forward = tf.function(self._forward, input_signature=[tf.TensorSpec(model.input_shape, batch.dtype)])
+        self.forward = tf.function(
+            lambda inputs: model(inputs, training=False),
+            input_signature=[tf.TensorSpec(model.input_shape, model.inputs[0].dtype)],
+        )
         self._one_step = tf.function(self._step, jit_compile=spec.jit)
+        self._compiled: dict[int, Callable[..., tf.Tensor]] = {}
+
+    def steps(self, inputs: NDArray[Any], labels: NDArray[np.int32], weights: NDArray[np.float32]) -> tf.Tensor:
+        """Take one optimizer step for each of the (k, batch, ...) batches; return float32 (3,) sums, see _step."""
+        size = labels.shape[1]
+        if size not in self._compiled:
+            # Kernels are faster when the graph knows the size; an epoch has two at most.
+            shapes = ((size, *self.model.input_shape[1:]), (size,), (size,))
+            dtypes = (self.model.inputs[0].dtype, tf.int32, tf.float32)
+            signature = [tf.TensorSpec((None, *shape), dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
+            self._compiled[size] = tf.function(self._steps, input_signature=signature)
+        return self._compiled[size](inputs, labels, weights)
 
     def _steps(self, inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-        """Take one optimizer step for each of the (k, batch, ...) batches; return float32 (3,) sums, see _step."""
         sums = tf.zeros(3)
         for index in tf.range(tf.shape(labels)[0]):
             sums += self._one_step(inputs[index], labels[index], weights[index])
@@ -87,15 +101,12 @@ class Loop:
         right = tf.reduce_sum(tf.cast(tf.argmax(logits, -1, output_type=tf.int32) == labels, tf.float32))
         return tf.stack([loss * count, right, count])
 
-    def _forward(self, inputs: tf.Tensor) -> tf.Tensor:
-        return self.model(inputs, training=False)
-
-    def epoch(self, batches: ArrayDataset, observe: Any) -> dict[str, float]:
+    def epoch(self, batches: ArrayDataset, observe: Callable[[int, int], None]) -> dict[str, float]:
         """Train on every batch once; return the mean loss and the accuracy, as they were seen while training."""
         sums, done = np.zeros(3), 0
         for chunk in _chunks(batches, self.spec.steps_per_call):
             sums += self.steps(*chunk).numpy()
-            done += len(chunk[1])
+            done += len(chunk[0])
             observe(done, len(batches))
         return {"loss": sums[0] / sums[2], "accuracy": sums[1] / sums[2]}
 
@@ -109,18 +120,21 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, smoothing: float) -> tf.
     return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
 
 
-def _chunks(batches: ArrayDataset, size: int) -> Iterator[list[np.ndarray]]:
+def _chunks(batches: ArrayDataset, size: int) -> Iterator[list[NDArray[Any]]]:
     """Yield stacks of up to ``size`` equally large batches, the next one being read while one is trained on."""
-    full = len(batches) - 1  # the last batch may be smaller: it goes alone
-    starts = [range(first, min(first + size, full)) for first in range(0, full, size)] + [range(full, full + 1)]
+    total, rows = batches.examples, batches.batch_size
+    whole = total - total % rows
+    bounds = [*range(0, whole, size * rows), whole] + [total] * (total > whole)  # a smaller last batch goes alone
 
-    def read(indices: range) -> list[np.ndarray]:
-        return [np.stack(column) for column in zip(*(batches[index] for index in indices), strict=True)]
+    def read(start: int, stop: int) -> list[NDArray[Any]]:
+        shape = (-1, min(rows, stop - start))
+        return [column.reshape(*shape, *column.shape[1:]) for column in batches.take(start, stop)]
 
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as reader:
-        coming = reader.submit(read, starts[0])
-        for indices in starts[1:]:
-            ready, coming = coming, reader.submit(read, indices)
+        first, *others = pairwise(bounds)
+        coming = reader.submit(read, *first)
+        for bound in others:
+            ready, coming = coming, reader.submit(read, *bound)
             yield ready.result()
         yield coming.result()
 
@@ -144,8 +158,11 @@ def fit(
         observers: Told of every step and epoch.
 
     Raises:
-        InputError: The loss is no longer a number.
+        InputError: There is nothing to learn from or to measure on, or the loss is no longer a number.
     """
+    for name, batches in (("train", train), ("validation", validation)):
+        if not batches.examples:
+            raise InputError(f"the {name} split is empty; raise data.split.{name}, or give more data")
     loop = Loop(model, spec, len(train))
     memory = Memory(loop, directory)
     records = memory.restore()
@@ -180,7 +197,7 @@ def fit(
     return Outcome(tuple(records), kept, len(records) < spec.epochs)
 
 
-def logits_of(loop: Loop, batches: ArrayDataset) -> np.ndarray:
+def logits_of(loop: Loop, batches: ArrayDataset) -> NDArray[np.float32]:
     """Return the logits float32 (n, classes) of all examples of an unshuffled dataset."""
     return np.concatenate([loop.forward(batches[index][0]).numpy() for index in range(len(batches))])
 
@@ -195,15 +212,16 @@ class Memory:
     def __init__(self, loop: Loop, directory: Path) -> None:
         self.loop, self.directory = loop, directory
         self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
-        checkpoint = tf.train.Checkpoint(model=loop.model, optimizer=loop.optimizer, epoch=self.epoch)
-        self.manager = tf.train.CheckpointManager(checkpoint, str(directory / "checkpoints"), max_to_keep=2)
+        self.checkpoint = tf.train.Checkpoint(model=loop.model, optimizer=loop.optimizer, epoch=self.epoch)
+        self.manager = tf.train.CheckpointManager(self.checkpoint, str(directory / "checkpoints"), max_to_keep=2)
 
     def restore(self) -> list[Record]:
         """Bring back the last whole epoch; return the records so far, none for a new training."""
-        if self.manager.restore_or_initialize() is None:
+        if self.manager.latest_checkpoint is None:
             return []
+        self.checkpoint.restore(self.manager.latest_checkpoint).assert_existing_objects_matched()
         records = files.read_json(self.directory / "records.json")
-        return [Record(**record) for record in records[: int(self.epoch.numpy())]]
+        return [Record.from_json(record) for record in records[: int(self.epoch.numpy())]]
 
     def save(self, records: Sequence[Record]) -> None:
         """Remember the epoch that has just ended."""

@@ -33,14 +33,21 @@ def render(run: Run) -> str:
     """Return the page of ``run``."""
     import jinja2
 
-    from parak8s.report import curves, facts, words
+    from parak8s.report import curves, facts, limits, traces, words
 
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters.update(yaml_lines=words.yaml_lines, count=words.count, percent=words.percent)
     template = resources.files("parak8s.report").joinpath("page.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(template).render(run=run, facts=facts, few=curves.FEW, **_pictures(run))
+    return environment.from_string(template).render(
+        run=run,
+        facts=facts,
+        limits=limits.limits(run),
+        few=curves.FEW,
+        shades=(traces.RISES, traces.PAPER, traces.FALLS),
+        **_pictures(run),
+    )
 
 
 def _pictures(run: Run) -> dict[str, Any]:

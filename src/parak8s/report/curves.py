@@ -12,6 +12,7 @@ from parak8s.report.drawing import BLUE, MUTED, RULE, VERMILION, Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PANELS = (
     ("Loss", (("loss", "training"), ("val_loss", "validation"))),
@@ -38,7 +39,9 @@ def learning_curves(history: Mapping[str, Any]) -> list[Picture]:
 
 
 def _learning_curve(name: str, title: str, series: list[tuple[str, str]], history: Mapping[str, Any]) -> Picture:
-    x = [epoch["epoch"] for epoch in history["epochs"]]
+    from matplotlib.ticker import MaxNLocator
+
+    x: list[int] = [epoch["epoch"] for epoch in history["epochs"]]
     kept, said = history.get("kept_epoch"), []
     with drawing.style(name):
         figure = drawing.surface(230)
@@ -54,7 +57,7 @@ def _learning_curve(name: str, title: str, series: list[tuple[str, str]], histor
             ax.axvline(kept, color=MUTED, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
         ax.set_title(title, loc="left", fontweight="bold", pad=9)
         ax.set_xlabel("epoch")
-        ax.xaxis.get_major_locator().set_params(integer=True, nbins=7)
+        ax.xaxis.set_major_locator(MaxNLocator(7, integer=True))
         ax.set_xlim(min(x) - 0.5 * (len(x) < 3), max(x) + 0.5 * (len(x) < 3))
         ax.legend(loc="best", borderaxespad=0.3)
         at = f"; at the kept epoch {kept}: {', '.join(said)}" if said else ""
@@ -62,17 +65,23 @@ def _learning_curve(name: str, title: str, series: list[tuple[str, str]], histor
 
 
 def roc(curves: Mapping[str, Curve]) -> Picture:
-    """Draw (false positive rate, true positive rate) of each class, with the crowded corner enlarged."""
+    """Draw (false positive rate, true positive rate) of each class, with the corner enlarged where it is crowded."""
     with drawing.style("roc"):
         figure = drawing.surface(340)
         ax = _unit_axes(figure, "1 − specificity (false positive rate)", "sensitivity (true positive rate)")
         ax.plot([0, 1], [0, 1], color=RULE, linewidth=1, linestyle=(0, (4, 3)))
         _draw(ax, curves)
-        inset = drawing.axes(figure, 152, 72, 158, 158)
-        _draw(inset, curves)
-        inset.set(xlim=(-0.002, 0.1), ylim=(0.9, 1.002), xticks=(0, 0.05, 0.1), yticks=(0.9, 0.95, 1))
-        inset.set_title("upper left corner", fontsize=10.5, color=MUTED, pad=5)
+        if all(np.interp(0.28, *curve) > 0.75 for curve in curves.values() if len(curve[0])):
+            _corner(figure, curves)
         return drawing.picture(figure, "roc", f"ROC curves of {', '.join(curves)}, each against the rest")
+
+
+def _corner(figure: "Figure", curves: Mapping[str, Curve]) -> None:
+    """Enlarge the upper left corner, where good curves crowd, in the lower right, where they leave room."""
+    inset = drawing.axes(figure, 152, 72, 158, 158)
+    _draw(inset, curves)
+    inset.set(xlim=(-0.002, 0.1), ylim=(0.9, 1.002), xticks=(0, 0.05, 0.1), yticks=(0.9, 0.95, 1))
+    inset.set_title("upper left corner", fontsize=10.5, color=MUTED, pad=5)
 
 
 def precision_recall(curves: Mapping[str, Curve]) -> Picture:
@@ -97,7 +106,7 @@ def line_style(index: int) -> tuple[str, str]:
     return palette[index % len(palette)], dashes[(index + index // len(palette)) % len(dashes)]
 
 
-def _unit_axes(figure: Any, x: str, y: str) -> "Axes":
+def _unit_axes(figure: "Figure", x: str, y: str) -> "Axes":
     ax = drawing.axes(figure, 44, 42, 284, 284)
     ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=x, ylabel=y, xticks=ticks, yticks=ticks)
@@ -141,4 +150,7 @@ def _logarithmic(ax: "Axes", highest: int) -> None:
     ax.set(yscale="log", ylim=(0.6, 2 * highest))
     powers = range(len(str(highest)))
     ax.minorticks_off()
-    ax.set_yticks([10**power for power in powers], [f"{10**power:,}" if power % -(-len(powers) // 4) == 0 else "" for power in powers])
+    ax.set_yticks(
+        [10**power for power in powers],
+        [f"{10**power:,}" if power % -(-len(powers) // 4) == 0 else "" for power in powers],
+    )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 INK, MUTED, RULE = "#1b2430", "#5b6673", "#d5dae0"
 BLUE, VERMILION = "#0072b2", "#d55e00"
 PALETTE = (BLUE, VERMILION, "#00795c", "#aa3377", "#7a6200", "#332288", "#4d5560")
-"""Told apart by the colour-blind (after Okabe & Ito 2008, Tol 2021) and 4.5:1 on white; dashes repeat the difference."""
+"""For the colour-blind (after Okabe & Ito 2008 and Tol 2021), 4.5:1 on white; dashes repeat the difference."""
 DASHES = ("", "6 2", "2 2", "8 2 2 2", "10 3", "4 1", "6 2 2 2 2 2")
 WIDTH = 340
 """Units of a drawing's width: about the pixels of a phone, so that 11 units of text are readable there."""

@@ -1,6 +1,6 @@
-"""What the report says in words and tables, as plain values: headline, tables, data card, limits."""
+"""What the report says in words and tables, as plain values: headline, tables, data card."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +8,6 @@ from parak8s.report import words
 from parak8s.report.run import Run
 from parak8s.report.words import Reading, count, percent
 
-SMALL = 50
-"""Test examples below which the figures of a class are called uncertain."""
 OVERALL = ("categorical_accuracy", "auc", "precision", "recall", "f1", "ece", "brier")
 
 
@@ -119,13 +117,8 @@ def finished(run: Run) -> str:
     return words.date(stamps[-1]) if stamps else ""
 
 
-def calibrated(run: Run) -> bool:
-    """Return whether the probabilities were changed by a calibration."""
-    return run.calibration is not None and run.calibration.get("method", "none") != "none"
-
-
 def _calibration(run: Run) -> str:
-    if not calibrated(run) or run.calibration is None:
+    if not run.calibrated or run.calibration is None:
         return "none"
     temperature = run.calibration.get("temperature")
     how = f"temperature {temperature:.3g}" if temperature else str(run.calibration["method"])
@@ -140,7 +133,7 @@ def calibration_table(run: Run) -> list[tuple[str, str, Reading]]:
     return [
         (
             words.TITLES[name],
-            words.rounded(before.get(name)) if calibrated(run) else "",
+            words.rounded(before.get(name)) if run.calibrated else "",
             words.reading(name, metrics[name]),
         )
         for name in shown
@@ -159,7 +152,9 @@ def data_card(run: Run) -> dict[str, str]:
         "Axis": f"{axis[0]}, {axis[2]:g} {axis[1]} a step" if axis else "",
         "Split": f"by {manifest['split'].get('by', 'hash')}",
     }
-    return {name: fact for name, fact in facts.items() if fact} | {k: str(v) for k, v in manifest["about"].items()}
+    return {name: fact for name, fact in facts.items() if fact} | {
+        f"{name[:1].upper()}{name[1:]}": str(fact) for name, fact in manifest["about"].items()
+    }
 
 
 def splits(run: Run) -> list[tuple[str, int, list[tuple[int, str]], int | None]]:
@@ -178,7 +173,7 @@ def splits(run: Run) -> list[tuple[str, int, list[tuple[int, str]], int | None]]
 def provenance(run: Run) -> dict[str, str]:
     """Return what names the code, the machine, and the places where the run is kept."""
     environment, git, mlflow = run.environment, run.environment.get("git") or {}, run.mlflow or {}
-    state = {True: " (with uncommitted changes)", False: " (clean)"}.get(git.get("dirty"), "")
+    state = _state(git.get("dirty"))
     version = mlflow.get("model_version")
     facts = {
         "Fingerprint": run.fingerprint,
@@ -187,87 +182,19 @@ def provenance(run: Run) -> dict[str, str]:
         "Python": environment.get("python"),
         "Platform": environment.get("platform"),
         "CPU cores": environment.get("cpus"),
-        "GPUs": ", ".join(map(str, environment.get("gpus") or ())) or "none",
+        "GPUs": ", ".join(map(str, environment["gpus"])) or "none" if "gpus" in environment else None,
         "MLflow run": mlflow.get("run_id"),
-        "MLflow server": mlflow.get("tracking_uri"),
+        "MLflow store": mlflow.get("tracking_uri"),
         "Registered model": f"{mlflow['model_name']} version {version}" if version else None,
         "Alias": mlflow.get("alias"),
     }
     return {name: str(fact) for name, fact in facts.items() if fact is not None}
 
 
+def _state(dirty: bool | None) -> str:
+    return "" if dirty is None else " (with uncommitted changes)" if dirty else " (clean)"
+
+
 def packages(run: Run) -> dict[str, str]:
     """Return the versions of the packages that are installed."""
     return {name: version for name, version in (run.environment.get("packages") or {}).items() if version}
-
-
-def limits(run: Run) -> list[str]:
-    """Return what a reader must know before relying on the figures, each a sentence or two, the gravest first."""
-    return [*_of_use(run), *_of_split(run), *_of_classes(run), *_of_figures(run), *_of_origin(run)]
-
-
-def _of_use(run: Run) -> Iterator[str]:
-    if is_synthetic(run):
-        yield (
-            "Trained and tested on synthetic data: not for clinical use. The figures show that the software works; "
-            "they say nothing about patients."
-        )
-    else:
-        yield (
-            "Tested only on the data described on this page. It has not been validated for diagnosis, "
-            "nor on other devices, sites or populations."
-        )
-    if run.verdict is not None and not run.verdict["passed"]:
-        yield "The gate refused this model: it is not meant to be used."
-
-
-def is_synthetic(run: Run) -> bool:
-    """Return whether the data was generated."""
-    return str(run.manifest["source"]).startswith("synthetic:")
-
-
-def _of_split(run: Run) -> Iterator[str]:
-    patients = (run.manifest["splits"].get("test") or {}).get("patients")
-    if run.manifest["split"].get("by") == "patient":
-        yield "Split by patient: no patient of the test split was seen in training."
-    elif patients:
-        shared = run.shared_patients
-        who = (
-            f"{shared} of the {patients} patients of the test split are"
-            if shared is not None
-            else "the same patients are"
-        )
-        if shared != 0:
-            yield f"Split by example, not by patient: {who} in the train split too, so the figures are optimistic for new patients."
-    elif not is_synthetic(run):
-        yield (
-            "The data does not say which patient an example is from: the same patients may be in the train and the test "
-            "split, which would make the figures optimistic for new patients."
-        )
-
-
-def _of_classes(run: Run) -> Iterator[str]:
-    support = {label: sum(row) for label, row in zip(run.classes, run.metrics["confusion_matrix"], strict=True)}
-    small = [f"{label} ({n})" for label, n in support.items() if n < SMALL]
-    if small:
-        yield f"Few test examples, so uncertain figures: {', '.join(small)}."
-    recalls = {label: (run.metrics["metrics"].get(f"recall/{label}") or {}).get("value") for label in run.classes}
-    found = {label: recall for label, recall in recalls.items() if support[label] and words.defined(recall)}
-    if found and min(found.values()) < 1:
-        weakest = min(found, key=lambda label: found[label])
-        yield f"Weakest class: {weakest}, of which {percent(1 - found[weakest])} were missed."
-
-
-def _of_figures(run: Run) -> Iterator[str]:
-    confidence, samples = run.metrics["confidence"], run.metrics["bootstrap_samples"]
-    yield (
-        f"Intervals are {confidence * 100:g} % percentile intervals over {samples:,} bootstrap resamples of the test split. "
-        "They cover chance in the choice of test examples, not another training seed, device or site."
-    )
-    if not calibrated(run):
-        yield "The probabilities are not calibrated: do not read them as chances."
-
-
-def _of_origin(run: Run) -> Iterator[str]:
-    if (run.environment.get("git") or {}).get("dirty"):
-        yield "The code had uncommitted changes: the commit alone does not reproduce this run; the code digest tells."

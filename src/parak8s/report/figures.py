@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from parak8s import evaluation
-from parak8s.report import curves, facts
+from parak8s.report import curves
 from parak8s.report.drawing import Picture
 from parak8s.report.run import Run
 from parak8s.report.words import Reading, percent, reading, rounded
@@ -61,7 +61,7 @@ def discrimination(run: Run) -> Discrimination:
 
 
 def average_precisions(run: Run) -> list[float | None]:
-    """Return for each class the mean precision over its recall, as a sum of steps; None for a class without examples."""
+    """Return for each class the mean precision over its recall, a sum of steps; None for one without examples."""
     whole = evaluation.precision_recall_curves(run.probabilities, run.labels, points=len(run.labels) + 1)
     return [float(np.sum(np.diff(recall) * precision[1:])) if len(recall) else None for recall, precision in whole]
 
@@ -69,7 +69,7 @@ def average_precisions(run: Run) -> list[float | None]:
 def reliability(run: Run) -> Picture:
     """Return how far stated probabilities can be trusted, before and after calibration."""
     after = _bins(evaluation.reliability(run.probabilities, run.labels))
-    if not facts.calibrated(run):
+    if not run.calibrated:
         return curves.reliability(after, None)
     return curves.reliability(_bins(evaluation.reliability(run.uncalibrated, run.labels)), after)
 

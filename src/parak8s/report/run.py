@@ -1,7 +1,6 @@
 """Reads a finished run directory as plain values; passwords in URLs are blanked on the way in."""
 
 import json
-import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parak8s import documents
+from parak8s.connection import redacted
 from parak8s.errors import InputError, from_os_error
-
-_PASSWORD = re.compile(r"(://[^/\s:@\"']*):[^\s/\"']*@")
-_TOKEN = re.compile(r"(?i)([?&;](?:[\w-]*(?:password|secret|token|signature|credential|key)|sig|pwd)=)[^&\s\"';]+")
 
 
 @dataclass(frozen=True)
@@ -61,6 +58,16 @@ class Run:
         """Names of the classes, in the order of the columns."""
         return tuple(self.metrics["classes"])
 
+    @property
+    def synthetic(self) -> bool:
+        """Whether the data was generated."""
+        return str(self.manifest["source"]).startswith("synthetic:")
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the probabilities were changed by a calibration."""
+        return self.calibration is not None and self.calibration.get("method", "none") != "none"
+
 
 def read_run(directory: Path) -> Run:
     """Read the files of a run that has been evaluated; what comes later (gate, registration) may be missing.
@@ -72,12 +79,10 @@ def read_run(directory: Path) -> Run:
     text = _text(directory / "experiment.yaml")
     predictions = _arrays(directory / "evaluation" / "predictions.npz")
     examples = directory / "evaluation" / "examples.npz"
-    environment = _json(directory / "environment.json")
-    result = _json_or_none(directory / "result.json") or {}
     return Run(
         experiment=documents.parse(text, str(directory / "experiment.yaml")).data,
         experiment_text=text,
-        environment=environment,
+        environment=_json(directory / "environment.json"),
         manifest=_json(directory / "dataset" / "manifest.json"),
         history=_json(directory / "training" / "history.json"),
         metrics=_json(directory / "evaluation" / "metrics.json"),
@@ -89,18 +94,13 @@ def read_run(directory: Path) -> Run:
         examples=_arrays(examples) if examples.exists() else None,
         verdict=_json_or_none(directory / "gate" / "verdict.json"),
         mlflow=_json_or_none(directory / "registration" / "mlflow.json"),
-        fingerprint=result.get("fingerprint") or environment.get("fingerprint"),
+        fingerprint=_fingerprint(directory),
     )
-
-
-def without_secrets(text: str) -> str:
-    """Return ``text`` with the passwords and signatures of the URLs in it replaced by an ellipsis."""
-    return _TOKEN.sub(r"\1…", _PASSWORD.sub(r"\1:…@", text))
 
 
 def _text(path: Path) -> str:
     try:
-        return without_secrets(path.read_text(encoding="utf-8"))
+        return redacted(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; give 'parak8s run' again to finish the run first") from None
     except UnicodeDecodeError as error:
@@ -121,6 +121,11 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _json_or_none(path: Path) -> dict[str, Any] | None:
     return _json(path) if path.exists() else None
+
+
+def _fingerprint(directory: Path) -> str | None:
+    known = _json_or_none(directory / "run.json") or _json_or_none(directory / "result.json") or {}
+    return known.get("fingerprint")
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:

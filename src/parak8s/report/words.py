@@ -65,12 +65,12 @@ def rounded(value: float | None) -> str:
 
 
 def percent(share: float) -> str:
-    """Return ``12 %``, ``1.2 %``, ``< 0.1 %``: two digits where they matter, never a rounded-away rest."""
+    """Return ``12.3 %``, ``100 %``, ``< 0.1 %``: what is not quite nothing or all never looks like it."""
     if 0 < share < 0.001:
-        return "< 0.1 %"
+        return "< 0.1\u00a0%"
     if 0.999 < share < 1:
-        return "> 99.9 %"
-    return f"{share:.0%}".replace("%", " %") if share in (0, 1) else f"{share:.1%}".replace("%", " %")
+        return "> 99.9\u00a0%"
+    return f"{share * 100:.{0 if share in (0, 1) else 1}f}\u00a0%"
 
 
 def count(number: int, thing: str) -> str:

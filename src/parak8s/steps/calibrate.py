@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from parak8s import calibration, files
+from parak8s import calibration, determinism, files
 from parak8s.calibration import Calibration
 from parak8s.data import prepared
 from parak8s.experiment import Experiment
@@ -15,19 +15,19 @@ from parak8s.experiment import Experiment
 
 def calibrate(experiment: Experiment, dataset: Path, training: Path, model: Path) -> Calibration:
     """Write ``model.keras``, ``saved_model/1/`` and ``calibration.json`` into the empty folder ``model``."""
+    determinism.prepare(experiment)
     import keras
 
-    from parak8s import determinism
     from parak8s.models import classifier
 
-    determinism.prepare(experiment)
+    classes = prepared.verify(dataset).classes
     network = keras.saving.load_model(training / "model.keras", compile=False)
     method = experiment.evaluation.calibration
-    logits, labels = np.empty((0, network.output_shape[-1]), np.float32), np.empty(0, np.int32)
+    logits, labels = np.empty((0, len(classes)), np.float32), np.empty(0, np.int32)
     if method != "none":
         inputs, labels, _ = prepared.read_split(dataset, "calibration")
         (logits,) = classifier.predict(network, inputs)
-    fitted = calibration.fit(method, logits, np.asarray(labels))
+    fitted = calibration.fit(method, logits, np.asarray(labels), classes=classes)
     calibrated = classifier.calibrated(network, fitted)
     calibrated.save(model / "model.keras")
     classifier.export(calibrated, model / "saved_model" / "1")

@@ -6,24 +6,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parak8s import files
+from parak8s import determinism, files
 from parak8s.calibration import softmax
 from parak8s.data import prepared
 from parak8s.evaluation import measure
 from parak8s.experiment import Experiment
 
-EXAMPLES = 6
+EXAMPLES = 9
 """Right and wrong examples kept for the report, of each."""
 
 
 def evaluate(experiment: Experiment, dataset: Path, model: Path, evaluation: Path) -> dict[str, Any]:
     """Write ``metrics.json``, ``predictions.npz`` and ``examples.npz`` into the empty folder ``evaluation``."""
+    determinism.prepare(experiment)
     import keras
 
-    from parak8s import determinism
     from parak8s.models import classifier
 
-    determinism.prepare(experiment)
     manifest = prepared.verify(dataset)
     inputs, labels, patients = prepared.read_split(dataset, "test")
     network = keras.saving.load_model(model / "model.keras", compile=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parak8s import files
+from parak8s import determinism, files
 from parak8s.data import prepared
 from parak8s.errors import InputError
 from parak8s.experiment import Experiment
@@ -53,6 +53,7 @@ def against(
     with np.load(evaluation / "predictions.npz") as predictions:
         ours, labels = predictions["probabilities"], predictions["labels"]
     with tempfile.TemporaryDirectory() as folder:
+        determinism.prepare(experiment)
         theirs = predictions_of(tracker.download(champion, Path(folder)), inputs, ours.shape[-1])
     return compare(
         ours,

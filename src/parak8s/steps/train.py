@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parak8s import data, files
+from parak8s import data, determinism, files
 from parak8s.data import prepared
 from parak8s.errors import InputError, nearest
 from parak8s.experiment import Experiment
@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 def train(experiment: Experiment, dataset: Path, training: Path, observers: Sequence[Observer] = ()) -> Outcome:
     """Write ``model.keras`` and ``history.json`` into ``training``; go on from the checkpoints that are there.
 
+    ``training.tensorboard`` adds the folder ``tensorboard``.
+
     Raises:
         InputError: The dataset is not whole, or the loss is no longer a number.
     """
+    determinism.prepare(experiment)
     import keras
 
-    from parak8s import determinism
     from parak8s.models import classifier
+    from parak8s.tensorboard import TensorBoard
     from parak8s.training import fit
 
-    determinism.prepare(experiment)
     manifest = prepared.verify(dataset)
     loader = data.loader(experiment.data.loader, experiment.data.options)
     weights = class_weights(experiment, manifest)
@@ -39,7 +41,8 @@ def train(experiment: Experiment, dataset: Path, training: Path, observers: Sequ
         model = classifier.build(experiment.model, loader, manifest, seed=seed)
     finally:
         keras.config.set_dtype_policy("float32")
-    outcome = fit(model, experiment.training, batches, validation, training, observers)
+    boards = [TensorBoard(training)] if experiment.training.tensorboard else []
+    outcome = fit(model, experiment.training, batches, validation, training, [*boards, *observers])
     model.save(training / "model.keras")
     files.write_json(
         training / "history.json",
