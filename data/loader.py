@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -41,7 +41,7 @@ class Loader(BaseModel, ABC):
         """Return layers that vary a raw batch while training, and pass it on unchanged otherwise."""
         return []
 
-    def batches(self, directory: Path, split: str, **settings: object) -> ArrayDataset:
+    def batches(self, directory: Path, split: str, **settings: Any) -> ArrayDataset:
         """Return the batches of one split of a prepared dataset; see :class:`parak8s.data.batches.ArrayDataset`."""
         from parak8s.data.batches import ArrayDataset
 

@@ -29,20 +29,26 @@ def build(spec: ModelSpec, loader: Loader, manifest: Manifest, *, seed: int) -> 
     """Return a model: raw batch (batch, *input_shape) -> logits float32 (batch, classes).
 
     Raises:
-        InputError: The builder returned something else than logits for these classes.
+        InputError: The builder does not take these params, or returned something else than logits for these classes.
     """
     builder = plugins.resolve(spec.builder, BUILDERS, "builder")
+    plugins.with_settings(plugins.settings_of(builder), spec.params, f"model.params of {spec.builder}")
     x = inputs = keras.Input(manifest.input_shape, dtype=manifest.input_dtype, name="inputs")
     for layer in (*loader.augmentation(seed), *loader.preprocessing()):
         x = layer(x)
     network = builder(tuple(x.shape[1:]), len(manifest.classes), **spec.params)
-    if not isinstance(network, keras.Model) or network.output_shape != (None, len(manifest.classes)):
-        got = getattr(network, "output_shape", type(network).__name__)
-        raise InputError(
-            f"builder {spec.builder}: expected a keras.Model with output (None, {len(manifest.classes)}), got {got}"
-        )
+    _check(network, len(manifest.classes), spec.builder)
     logits = keras.layers.Activation("linear", dtype="float32", name="raw_logits")(network(x))
     return keras.Model(inputs, logits, name="classifier")
+
+
+def _check(network: object, classes: int, builder: str) -> None:
+    if not isinstance(network, keras.Model) or network.output_shape != (None, classes):
+        got = getattr(network, "output_shape", type(network).__name__)
+        raise InputError(f"builder {builder}: expected a keras.Model with output (None, {classes}), got {got}")
+    last = network.layers[-1]
+    if isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is keras.activations.softmax:
+        raise InputError(f"builder {builder}: expected logits, but {last.name} ends with a softmax; leave it out")
 
 
 def calibrated(classifier: keras.Model, calibration: Calibration) -> keras.Model:
@@ -64,7 +70,7 @@ def predict(model: keras.Model, inputs: NDArray[np.generic], batch_size: int = 1
     )
     parts = [
         [output.numpy() for output in forward(np.ascontiguousarray(inputs[start : start + batch_size]))]
-        for start in range(0, len(inputs), batch_size)
+        for start in range(0, max(len(inputs), 1), batch_size)
     ]
     return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 EPSILON = 1e-6
-"""Added to a deviation or a range, so that a flat signal becomes zeros."""
+"""Smallest deviation or range that is divided by. A sum with it would not do: TensorFlow reorders sums in a graph."""
 
 
 @keras.saving.register_keras_serializable(package="parak8s")
@@ -28,7 +28,8 @@ class ZScore(keras.layers.Layer):
         # The mean of a flat signal is its level only up to rounding, which the division would blow up.
         above_first = signals - signals[:, :1]
         centred = above_first - tf.reduce_mean(above_first, axis=1, keepdims=True)
-        return centred / (tf.sqrt(tf.reduce_mean(tf.square(centred), axis=1, keepdims=True)) + EPSILON)
+        deviation = tf.sqrt(tf.reduce_mean(tf.square(centred), axis=1, keepdims=True))
+        return centred / tf.maximum(deviation, EPSILON)
 
 
 @keras.saving.register_keras_serializable(package="parak8s")
@@ -41,8 +42,8 @@ class MinMax(keras.layers.Layer):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Map (batch, length, ...) to the same shape, minimum 0 and maximum 1 along the length."""
         signals = tf.cast(inputs, tf.float32)
-        low = tf.reduce_min(signals, axis=1, keepdims=True)
-        return (signals - low) / (tf.reduce_max(signals, axis=1, keepdims=True) - low + EPSILON)
+        above_lowest = signals - tf.reduce_min(signals, axis=1, keepdims=True)
+        return above_lowest / tf.maximum(tf.reduce_max(above_lowest, axis=1, keepdims=True), EPSILON)
 
 
 @keras.saving.register_keras_serializable(package="parak8s")
@@ -53,7 +54,7 @@ class SignalAugmentation(keras.layers.Layer):
         stretch: The time axis is stretched by a factor drawn from 1 - stretch to 1 + stretch, around sample 0.
         scale: The amplitude is multiplied by a factor drawn from 1 - scale to 1 + scale.
         noise: Standard deviation of the white noise that is added where the signal is not padding (not 0).
-        seed: Seed of the draws; their state is saved with the model, so that a resumed training draws on.
+        seed: Seed of the draws; how far they are is one of the layer's variables.
     """
 
     def __init__(

@@ -2,12 +2,13 @@
 
 import json
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from parak8s.errors import BAD_INPUT, FAILED, GATE_REFUSED, InputError, ParaK8sError
+from parak8s.errors import FAILED, GATE_REFUSED, InputError, ParaK8sError, Stopped, from_os_error
 
 app = typer.Typer(
     name="parak8s",
@@ -18,7 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-File = Annotated[Path, typer.Argument(help="Experiment file.", show_default=False)]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="Experiment file.", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("-s", "--set", metavar="PATH=VALUE", help="Override a value, for example training.epochs=2."),
@@ -49,14 +50,14 @@ def run(file: File, overrides: Overrides = None, output: Directory = None) -> No
 
 @app.command()
 def step(
-    name: Annotated[str, typer.Argument(help="ingest, train, calibrate, evaluate, gate or register.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="ingest, train, calibrate, evaluate, gate or register.")],
     file: File,
     overrides: Overrides = None,
     output: Directory = None,
 ) -> None:
     """Run a single step in the run's directory."""
-    from parak8s.errors import nearest
     from parak8s.chain import STEPS
+    from parak8s.errors import nearest
 
     names = [each.name for each in STEPS]
     if name not in names:
@@ -70,8 +71,11 @@ def _run(file: Path, overrides: list[str] | None, output: Path | None, only: str
     from parak8s.run import run as run_steps
 
     experiment = load(file, overrides or ())
-    with console.Console() as screen:
-        layout = run_steps(experiment, output, narrator=screen, observers=[screen], only=only)
+    try:
+        with console.Console() as screen:
+            layout = run_steps(experiment, output, narrator=screen, observers=[screen], only=only)
+    except KeyboardInterrupt:
+        raise Stopped("stopped; the same command goes on from here") from None
     verdict = layout.gate / "verdict.json"
     refused = only in (None, "gate", "register") and verdict.is_file() and console.print_verdict(verdict)
     console.print_places(layout)
@@ -81,22 +85,23 @@ def _run(file: Path, overrides: list[str] | None, output: Path | None, only: str
 
 @app.command()
 def validate(
-    files: Annotated[list[Path], typer.Argument(help="Experiment files.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Experiment files.", show_default=False)],
     overrides: Overrides = None,
 ) -> None:
     """Check experiment files; report all mistakes of each, with line, path, value and what is allowed."""
     from parak8s.loading import load
 
-    failures: list[ParaK8sError] = []
+    failures: dict[str, ParaK8sError] = {}  # by their text: a broken override is the same mistake in every file
     for file in files:
         try:
             experiment = load(file, overrides or ())
         except ParaK8sError as error:
-            failures.append(error)
+            failures.setdefault(str(error), error)
         else:
             typer.echo(f"{file}: valid ({experiment.name}: {experiment.data.loader}, {experiment.model.builder})")
-    if failures:
-        raise InputError("\n".join(map(str, failures)))
+    codes = [_report(error) for error in failures.values()]
+    if codes:
+        raise typer.Exit(max(codes))
 
 
 @app.command()
@@ -153,30 +158,25 @@ def report(
 
 def main() -> None:
     """Entry point of ``parak8s``: every error is one readable paragraph; a traceback comes with ``--debug`` alone."""
-    import click
-
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        code = app(arguments, standalone_mode=False) or 0
-    except click.exceptions.Exit as stop:
-        code = stop.exit_code
-    except click.ClickException as error:
-        error.show()
-        code = BAD_INPUT
-    except (KeyboardInterrupt, click.Abort):
-        code = _fail("stopped; the same command goes on from here", 130)
-    except ParaK8sError as error:
-        code = _fail(str(error), error.exit_code, error)
+        app(arguments, prog_name="parak8s")  # Typer answers a wrong usage itself, with exit code 2, and then exits
+    except (ParaK8sError, OSError) as error:
+        sys.exit(_report(error if isinstance(error, ParaK8sError) else from_os_error(error), error))
     except Exception as error:
-        code = _fail(f"{type(error).__name__}: {error}\nThis is a bug in ParaK8s; --debug shows where.", FAILED, error)
-    sys.exit(code)
+        sys.exit(_report(error))
 
 
-def _fail(message: str, code: int, error: BaseException | None = None) -> int:
+def _report(error: Exception, cause: Exception | None = None) -> int:
+    """Say on stderr what went wrong, with a traceback if ``--debug`` is given; return the exit code."""
+    known = isinstance(error, ParaK8sError)
+    message = (
+        str(error) if known else f"{type(error).__name__}: {error}\nThis is a bug in ParaK8s; --debug shows where."
+    )
+    if "--debug" in sys.argv:
+        traceback.print_exception(cause or error)
     typer.echo(f"parak8s: {message}", err=True)
-    if "--debug" in sys.argv and error:
-        raise error
-    return code
+    return error.exit_code if isinstance(error, ParaK8sError) else FAILED
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ NOTHING_LOST = "nothing is lost: everything is in the run's directory, and the s
 
 QUICK = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # A server may close an idle connection at the moment it is used.
     "PGCONNECT_TIMEOUT": "10",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # It would print the password too.
@@ -192,6 +192,8 @@ def _reason(error: BaseException, uri: str) -> str:
         return "no such host"
     if any(isinstance(cause, requests.Timeout) for cause in chain):
         return "no answer in time"
+    if any(isinstance(cause, ConnectionError | requests.ConnectionError) for cause in chain):
+        return "the connection broke; is it running?"
     if status := re.search(r"error code (\d{3})\b|\b(\d{3}) error responses", str(error)):
         code = status[1] or status[2]
         hint = ": set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"

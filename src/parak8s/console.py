@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import json
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -95,11 +95,11 @@ def print_differences(first: Experiment, second: Experiment) -> None:
     if not paths:
         _out.print("no difference: the same point")
         return
-    rows = table.Table("path", "A", "B", "fingerprint", box=None, pad_edge=False)
+    width = max(map(len, paths))
     for path in paths:
         change = "stays" if provenance.is_outside(path) else "changes"
-        rows.add_row(escape(path), escape(str(old.get(path))), escape(str(new.get(path))), change)
-    _out.print(rows)
+        values = f"{json.dumps(old.get(path))} -> {json.dumps(new.get(path))}"
+        _out.print(escape(f"{path:<{width}}  {values}  (fingerprint {change})"), soft_wrap=True)
     same = all(provenance.is_outside(path) for path in paths)
     _out.print("same fingerprint on the same data" if same else "another fingerprint: another point of the space")
 

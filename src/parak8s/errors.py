@@ -31,6 +31,12 @@ class EnvironmentFault(ParaK8sError, RuntimeError):  # noqa: N818 - a fault is w
     """The input is fine but the machine, the network or a server is not."""
 
 
+class Stopped(ParaK8sError):  # noqa: N818 - it is no error
+    """The user pressed Ctrl-C."""
+
+    exit_code = 130
+
+
 @dataclass(frozen=True)
 class Mistake:
     """One broken rule of an experiment file.

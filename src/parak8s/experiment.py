@@ -5,63 +5,31 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from parak8s.errors import nearest
+from parak8s.rules import (
+    Count,
+    Digest,
+    Finite,
+    Fraction,
+    Name,
+    NotNegative,
+    Positive,
+    Quantity,
+    RuleError,
+    Section,
+    Text,
+    Threshold,
+)
 
 METRICS = ("categorical_accuracy", "auc", "precision", "recall", "f1", "ece", "brier")
 """Names that evaluation computes."""
 PER_CLASS = ("auc", "precision", "recall", "f1")
 """Those that also exist for one class: ``f1/V``."""
 
-
-FORMS = {
-    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": "lower-case letters, digits and inner hyphens, such as ecg-deep-cnn",
-    r"^[0-9]+(\.[0-9]+)?([kMGTPE]|[KMGTPE]i)?$": "a quantity of memory, such as 8Gi",
-    r"^sha256:[0-9a-f]{64}$": "sha256: and 64 hexadecimal digits",
-    r"^\s*(>=|<=|>|<)\s*([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$": "a threshold in quotes, such as '>= 0.95'",
-}
-"""What text that must match a pattern looks like, in words."""
-_NAME, _QUANTITY, _DIGEST, _THRESHOLD = FORMS
-
-Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=63)]
-Text = Annotated[str, StringConstraints(min_length=1)]
 Metric = Literal["categorical_accuracy", "auc", "precision", "recall", "f1", "ece", "brier"]
 Monitor = Literal["loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "val_f1"]
-Quantity = Annotated[str, StringConstraints(pattern=_QUANTITY)]
-Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-
-
-def _threshold_is_text(value: Any) -> Any:
-    """Say what to write for ``auc: 0.95``."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError(f"expected a threshold in quotes, such as '>= {value}', got {value}")
-    return value
-
-
-Threshold = Annotated[str, StringConstraints(pattern=_THRESHOLD), BeforeValidator(_threshold_is_text)]
-
-
-class Section(BaseModel):
-    """A part of the file: unknown keys and silent conversions are refused, nothing changes after reading.
-
-    A whole number stands for a number too (``1`` for ``1.0``), but not the other way round.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 class Split(Section):
@@ -82,7 +50,8 @@ class Split(Section):
             shares = " + ".join(f"{name} {share:g}" for name, share in self.fractions().items())
             raise ValueError(f"the shares must add up to 1, got {shares} = {total:g}")
         if not self.train or not self.validation:
-            raise ValueError("train and validation must be above 0: one to learn from, one to choose by")
+            name = "validation" if self.train else "train"
+            raise RuleError(name, "must be above 0: train to learn from, validation to choose by")
         return self
 
     def fractions(self) -> dict[str, float]:
@@ -97,12 +66,12 @@ class Data(Section):
     """A registered name (``ecg``) or ``package.module:function`` of your own."""
     source: Text
     """A path or URL: file, folder, ``https://``, ``s3://``, ``gs://``, ``abfs://``, ``synthetic://``."""
-    digest: Annotated[str, StringConstraints(pattern=_DIGEST)] | None = None
+    digest: Digest | None = None
     """Pins the version of the source: anything else is refused."""
     split: Split = Split()
     batch_size: Count = 256
     """Examples in one optimizer step, over all workers."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     """Settings of the loader."""
 
 
@@ -111,7 +80,7 @@ class ModelSpec(Section):
 
     builder: Text
     """A registered name (``deep_cnn``) or ``package.module:function`` of your own."""
-    params: dict[str, Any] = {}
+    params: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the builder."""
 
 
@@ -127,7 +96,7 @@ class Optimizer(Section):
     @model_validator(mode="after")
     def _momentum_is_taken(self) -> Self:
         if self.momentum is not None and self.name not in ("sgd", "rmsprop"):
-            raise ValueError(f"momentum is for sgd and rmsprop; {self.name} has none: leave it out")
+            raise RuleError("momentum", f"is for sgd and rmsprop; {self.name} has none: leave it out")
         return self
 
 
@@ -143,7 +112,7 @@ class Schedule(Section):
     @model_validator(mode="after")
     def _exponential_ends_above_zero(self) -> Self:
         if self.name == "exponential" and not self.final:
-            raise ValueError("an exponential schedule never reaches 0: write final: 0.01, say")
+            raise RuleError("final", "an exponential schedule never reaches 0; write 0.01, say")
         return self
 
 
@@ -179,9 +148,8 @@ class Training(Section):
     @model_validator(mode="after")
     def _warmup_fits(self) -> Self:
         if self.schedule.warmup_epochs >= self.epochs and self.schedule.warmup_epochs:
-            raise ValueError(
-                f"schedule.warmup_epochs ({self.schedule.warmup_epochs:g}) must be below epochs ({self.epochs})"
-            )
+            message = f"must be below training.epochs ({self.epochs}), got {self.schedule.warmup_epochs:g}"
+            raise RuleError("schedule.warmup_epochs", message)
         return self
 
 
@@ -237,7 +205,9 @@ class Gate(BaseModel):
             if float(threshold.strip(" \t<>=")) > (2 if name == "brier" else 1)
         ]
         if beyond:
-            raise ValueError(f"no metric is above 1 (brier: 2), got {', '.join(beyond)}; write a fraction, such as 0.97")
+            raise ValueError(
+                f"no metric is above 1 (brier: 2), got {', '.join(beyond)}; write a fraction, such as 0.97"
+            )
         return self
 
     def thresholds(self) -> dict[str, str]:
@@ -313,11 +283,11 @@ class Parameter(Section):
         elif self.min is None or self.max is None:
             raise ValueError("give both min and max, or values")
         elif self.min >= self.max:
-            raise ValueError(f"min must be below max, got min {self.min:g} and max {self.max:g}")
+            raise RuleError("min", f"must be below max, got min {self.min:g} and max {self.max:g}")
         elif self.log and self.min <= 0:
-            raise ValueError(f"a logarithmic range needs min above 0, got {self.min:g}")
+            raise RuleError("min", f"must be above 0 for a logarithmic range, got {self.min:g}")
         elif self.step and self.step > self.max - self.min:
-            raise ValueError(f"step {self.step:g} is wider than the range from {self.min:g} to {self.max:g}")
+            raise RuleError("step", f"must fit into the range from {self.min:g} to {self.max:g}, got {self.step:g}")
         return self
 
 
@@ -344,7 +314,7 @@ class Search(Section):
     @model_validator(mode="after")
     def _can_be_run(self) -> Self:
         if self.parallel > self.trials:
-            raise ValueError(f"parallel ({self.parallel}) must be at most trials ({self.trials})")
+            raise RuleError("parallel", f"must be at most trials ({self.trials}), got {self.parallel}")
         if self.algorithm == "grid":
             ranges = [path for path, each in self.parameters.items() if each.values is None and each.step is None]
             if ranges:
@@ -379,9 +349,11 @@ class Experiment(Section):
     @model_validator(mode="after")
     def _calibration_has_data(self) -> Self:
         if self.evaluation.calibration != "none" and not self.data.split.calibration:
-            raise ValueError(
-                f"evaluation.calibration {self.evaluation.calibration!r} needs data.split.calibration above 0"
+            method = self.evaluation.calibration
+            message = (
+                f"must be above 0 for evaluation.calibration {method}; give it a share, or write calibration: none"
             )
+            raise RuleError("data.split.calibration", message)
         return self
 
     @property

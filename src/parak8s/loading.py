@@ -100,11 +100,14 @@ def _search_path_mistakes(values: Mapping[str, Any]) -> Iterator[Mistake]:
     if not isinstance(searched, Mapping):
         return
     known = set(_known_paths(values))
+    inside = {path for path in known if not provenance.is_outside(path)}
     for path in searched:
         if path not in known:
-            yield Mistake(f"search.parameters.{path}", f"no such path; {_nearest_path(path, known)}")
-        elif provenance.is_outside(path):
-            yield Mistake(f"search.parameters.{path}", "does not change the model: there is nothing to search; remove it")
+            yield Mistake(f"search.parameters.{path}", f"no such path; {_nearest_path(path, inside)}")
+        elif path not in inside:
+            yield Mistake(
+                f"search.parameters.{path}", "does not change the model: there is nothing to search; remove it"
+            )
 
 
 def _known_paths(values: Mapping[str, Any]) -> Iterator[str]:
@@ -122,7 +125,9 @@ def _nearest_path(path: str, known: set[str]) -> str:
     if beside:
         return nearest(path, beside)
     near = difflib.get_close_matches(path, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else "write a path of this file, such as training.optimizer.learning_rate"
+    return (
+        f"did you mean {near[0]!r}?" if near else "write a path of this file, such as training.optimizer.learning_rate"
+    )
 
 
 def _search_value_mistakes(experiment: Experiment) -> Iterator[Mistake]:
@@ -134,13 +139,17 @@ def _search_value_mistakes(experiment: Experiment) -> Iterator[Mistake]:
         for value in _extremes(parameter):
             _, mistakes = _checked(space.override(values, [(path, value)]))
             yield from (
-                Mistake(f"search.parameters.{path}", f"with {shown(value)}: {m.path}: {m.message}") for m in mistakes[:1]
+                Mistake(f"search.parameters.{path}", f"with {shown(value)}: {m.path}: {m.message}")
+                for m in mistakes[:1]
             )
 
 
 def _extremes(parameter: Parameter) -> Iterator[Any]:
-    for value in parameter.values or (parameter.min, parameter.max):
-        yield int(value) if parameter.values is None and float(value or 0).is_integer() else value
+    if parameter.values is not None:
+        yield from parameter.values
+        return
+    for end in (parameter.min, parameter.max):
+        yield int(end) if end is not None and end.is_integer() else end
 
 
 def _placed(mistake: Mistake, document: documents.Document, overridden: Mapping[str, str]) -> Mistake:

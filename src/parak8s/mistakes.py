@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from parak8s.errors import Mistake, nearest
-from parak8s.experiment import FORMS
+from parak8s.rules import FORMS, RuleError
 
 _EXPECTED = {
     "int_type": "a whole number",
@@ -39,7 +39,7 @@ def mistakes_of(error: ValidationError, section: type[BaseModel]) -> list[Mistak
     """Return one mistake for each broken rule, in the order of the file's keys."""
     found: dict[str, list[ErrorDetails]] = {}  # a union reports each of its branches
     for detail in error.errors(include_url=False):
-        found.setdefault(_path(detail["loc"], section), []).append(detail)
+        found.setdefault(_path_of(detail, section), []).append(detail)
     above = {path[:dot] for path in found for dot in _dots(path)}
     return [Mistake(path, _message(details, section)) for path, details in found.items() if path not in above]
 
@@ -71,6 +71,12 @@ def _members(annotation: Any) -> list[Any]:
     return [annotation]
 
 
+def _path_of(detail: ErrorDetails, section: type[BaseModel]) -> str:
+    rule = detail.get("ctx", {}).get("error")
+    key = rule.key if isinstance(rule, RuleError) else ""
+    return ".".join(filter(None, (_path(detail["loc"], section), key)))
+
+
 def _path(loc: Sequence[str | int], section: type[BaseModel]) -> str:
     """Return the dotted path, without the names that pydantic adds for the branches of a union."""
     return ".".join(str(key) for key, _ in _walk(loc, section))
@@ -99,10 +105,8 @@ def _branch(member: Any) -> str:
 
 def _section_around(loc: Sequence[str | int], section: type[BaseModel]) -> type[BaseModel] | None:
     """Return the section that holds the last key of ``loc``."""
-    around: Any = section
-    for _, around in _walk(loc[:-1], section):
-        pass
-    return section_of(around)
+    annotations = [section, *(annotation for _, annotation in _walk(loc[:-1], section))]
+    return section_of(annotations[-1])
 
 
 def _message(details: Sequence[ErrorDetails], section: type[BaseModel]) -> str:

@@ -6,7 +6,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.errors import PydanticUserError
@@ -62,7 +62,11 @@ class NoSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
 
 
-def settings_of(function: Callable[..., Any], base: type[Settings] = NoSettings) -> type[Settings]:
+@overload
+def settings_of(function: Callable[..., Any]) -> type[NoSettings]: ...
+@overload
+def settings_of(function: Callable[..., Any], base: type[Settings]) -> type[Settings]: ...
+def settings_of(function: Callable[..., Any], base: type[BaseModel] = NoSettings) -> type[BaseModel]:
     """Return a kind of ``base`` whose fields are the keyword-only parameters of ``function``.
 
     Raises:
@@ -72,7 +76,9 @@ def settings_of(function: Callable[..., Any], base: type[Settings] = NoSettings)
     try:
         parameters = inspect.signature(function).parameters.values()
     except ValueError:
-        raise InputError(f"{name}: it does not say what parameters it takes; wrap it in a function of your own") from None
+        raise InputError(
+            f"{name}: it does not say what parameters it takes; wrap it in a function of your own"
+        ) from None
     fields: dict[str, Any] = {
         parameter.name: (
             Any if parameter.annotation is parameter.empty else parameter.annotation,
@@ -107,7 +113,7 @@ def with_settings(settings: type[Settings], values: Mapping[str, Any], name: str
 
 def written_out(record: BaseModel) -> dict[str, Any]:
     """Return the plain values of ``record``, defaults included, but not those that no file can hold."""
-    values = {}
+    values: dict[str, Any] = {}
     for name in type(record).model_fields:
         with contextlib.suppress(PydanticSerializationError):
             values |= record.model_dump(mode="json", include={name})

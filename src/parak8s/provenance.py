@@ -18,9 +18,8 @@ from parak8s.experiment import Experiment, flatten
 OUTSIDE = ("name", "gate", "tracking", "registry", "compute", "search", "serving", "data.source", "data.digest")
 """Paths that do not change the numbers: where it runs, who keeps it, who judges it. The data counts by its digest."""
 
-
 PACKAGES = ("parak8s", "parak8s.data", "parak8s.models")
-"""Packages whose source is the code version; those in folders of their own are named."""
+"""Packages whose source is the code version; those that a checkout keeps in folders of their own are named."""
 
 
 def identity(experiment: Experiment) -> dict[str, Any]:
@@ -36,9 +35,8 @@ def is_outside(path: str) -> bool:
 
 def fingerprint(experiment: Experiment, data_digest: str) -> str:
     """Return 16 hexadecimal digits that name the point: canonical config + data digest + code version."""
-    return digest({"config": identity(experiment), "data": data_digest, "code": code_digest(*own_modules(experiment))})[
-        :16
-    ]
+    code = code_digest(*own_modules(experiment))
+    return digest({"config": identity(experiment), "data": data_digest, "code": code})[:16]
 
 
 def digest(value: object) -> str:
@@ -55,7 +53,7 @@ def own_modules(experiment: Experiment) -> tuple[str, ...]:
 
 @cache
 def code_digest(*modules: str) -> str:
-    """Return ``sha256:...`` of the source of ParaK8s and of the user's ``modules``."""
+    """Return ``sha256:...`` of the source of ParaK8s and of the user's ``modules``, with the packages around them."""
     found = hashlib.sha256()
     for path, name in _sources(modules):
         found.update(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {name}\n".encode())
@@ -64,23 +62,25 @@ def code_digest(*modules: str) -> str:
 
 def _sources(modules: Iterable[str]) -> list[tuple[Path, str]]:
     """Return every source file with a name that is the same in a checkout and in an installed wheel."""
-    found = [(path, f"{name}/{relative}") for name in PACKAGES for path, relative in _python_files(name)]
-    for module in modules:
-        spec = importlib.util.find_spec(module)
-        if spec and spec.origin:
-            found.append((Path(spec.origin), module))
+    packages = dict.fromkeys([*PACKAGES, *(module.partition(".")[0] for module in modules)])
+    found = [(path, f"{name}/{relative}") for name in packages for path, relative in _python_files(name)]
     return sorted(found, key=lambda item: item[1])
 
 
-def _python_files(package: str) -> Iterator[tuple[Path, str]]:
-    spec = importlib.util.find_spec(package)
-    for place in spec.submodule_search_locations or () if spec else ():
+def _python_files(module: str) -> Iterator[tuple[Path, str]]:
+    """Yield the source files of a package, or of a single module, with their paths in it."""
+    spec = importlib.util.find_spec(module)
+    if spec is None:
+        return
+    if spec.submodule_search_locations is None:
+        if spec.has_location and spec.origin:
+            yield Path(spec.origin), Path(spec.origin).name
+        return
+    for place in spec.submodule_search_locations:
         for folder, inner, names in os.walk(place):
-            inner[:] = [name for name in inner if f"{package}.{name}" not in PACKAGES]  # they are walked on their own
-            for name in names:
-                path = Path(folder, name)
-                if path.suffix == ".py":
-                    yield path, path.relative_to(place).as_posix()
+            inner[:] = [name for name in inner if f"{module}.{name}" not in PACKAGES]  # they are walked on their own
+            for path in (Path(folder, name) for name in names if name.endswith(".py")):
+                yield path, path.relative_to(place).as_posix()
 
 
 def environment() -> dict[str, Any]:
@@ -90,6 +90,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
+        "gpus": _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines(),
         "packages": {name: _version(name) for name in packages},
         "git": git_state(Path(parak8s.__file__).resolve().parent),
         "code": code_digest(),
@@ -104,14 +105,21 @@ def _version(name: str) -> str | None:
 
 
 def git_state(folder: Path) -> Mapping[str, str | bool | None]:
-    """Return the commit of the checkout around ``folder`` and whether it has uncommitted changes; None outside one."""
+    """Return the commit of the checkout that ``folder`` belongs to, and whether it has uncommitted changes.
 
-    def git(*arguments: str) -> str | None:
-        command = ["git", "-C", str(folder), *arguments]
-        try:
-            return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-        except (OSError, subprocess.SubprocessError):
-            return None
+    Both are None outside a checkout, and in a folder that one ignores, such as the site-packages of a .venv in it.
+    """
+    git = ("git", "-C", str(folder))
+    if not _output(*git, "ls-files", "--", "."):
+        return {"commit": None, "dirty": None}
+    commit = _output(*git, "rev-parse", "HEAD")
+    status = _output(*git, "status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit or None, "dirty": bool(status) if commit else None}
 
-    commit, status = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
-    return {"commit": commit, "dirty": bool(status) if commit else None}
+
+def _output(*command: str) -> str:
+    """Return what a program prints; nothing where it fails or is not there."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

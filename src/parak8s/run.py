@@ -99,7 +99,7 @@ def _do(step: Step, context: Context, key: str, narrator: Narrator, done: bool) 
     narrator.started(step.name)
     context.layout.result.unlink(missing_ok=True)  # it says that everything is there
     started = time.perf_counter()
-    with files.folder(target, resume=key if step.resumes else None) as partial:
+    with files.folder(target, resume=key if step.resumes else None) as partial, _faults_explained(partial):
         summary = step.act(context, partial)
         seconds = time.perf_counter() - started
         files.write_json(partial / "step.json", {"step": step.name, "key": key, "summary": summary, "seconds": seconds})

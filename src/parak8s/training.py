@@ -212,7 +212,9 @@ class Memory:
     def __init__(self, loop: Loop, directory: Path) -> None:
         self.loop, self.directory = loop, directory
         self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.checkpoint = tf.train.Checkpoint(model=loop.model, optimizer=loop.optimizer, epoch=self.epoch)
+        # Named one by one, because the objects themselves leave out the state of random draws.
+        model, optimizer = ([each.value for each in owner.variables] for owner in (loop.model, loop.optimizer))
+        self.checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, epoch=self.epoch)
         self.manager = tf.train.CheckpointManager(self.checkpoint, str(directory / "checkpoints"), max_to_keep=2)
 
     def restore(self) -> list[Record]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parak8s import determinism, files
+from parak8s import determinism, files, registry
 from parak8s.data import prepared
 from parak8s.errors import InputError
 from parak8s.experiment import Experiment
@@ -79,6 +79,7 @@ def predictions_of(model: Path, inputs: NDArray[Any], classes: int) -> NDArray[n
 
     from parak8s.models import classifier
 
+    registry.import_layers(model)
     network = keras.saving.load_model(model, compile=False)
     expected, got = (inputs.shape[1:], classes), (network.input_shape[1:], network.output_shape[-1])
     if expected != got:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from parak8s import data
+from parak8s.connection import redacted
 from parak8s.data import prepared, splits
 from parak8s.data.examples import Examples
 from parak8s.data.sources import Source, check_pinned, fetch
@@ -37,7 +38,7 @@ def ingest(experiment: Experiment, dataset: Path) -> prepared.Manifest:
         examples,
         rows,
         digest=digest,
-        source=experiment.data.source,
+        source=redacted(experiment.data.source),
         loader=experiment.data.loader,
         split=experiment.data.split.model_dump(mode="json"),
     )

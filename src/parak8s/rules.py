@@ -1,0 +1,56 @@
+"""The kinds of values that an experiment file holds, and what a section of it is."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+FORMS = {
+    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": "lower-case letters, digits and inner hyphens, such as ecg-deep-cnn",
+    r"^[0-9]+(\.[0-9]+)?([kMGTPE]|[KMGTPE]i)?$": "a quantity of memory, such as 8Gi",
+    r"^sha256:[0-9a-f]{64}$": "sha256: and 64 hexadecimal digits",
+    r"^\s*(>=|<=|>|<)\s*([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$": "a threshold in quotes, such as '>= 0.95'",
+}
+"""What text that must match a pattern looks like, in words."""
+_NAME, _QUANTITY, _DIGEST, _THRESHOLD = FORMS
+
+Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=63)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Quantity = Annotated[str, StringConstraints(pattern=_QUANTITY)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Digest = Annotated[str, StringConstraints(pattern=_DIGEST)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def _threshold_is_text(value: Any) -> Any:
+    """Say what to write for ``auc: 0.95``."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"expected a threshold in quotes, such as '>= {value}', got {value}")
+    return value
+
+
+Threshold = Annotated[str, StringConstraints(pattern=_THRESHOLD), BeforeValidator(_threshold_is_text)]
+
+
+class RuleError(ValueError):
+    """A value that does not go with another one.
+
+    Args:
+        key: Dotted path of the value in the section that checks the rule.
+        message: The rule, the value and the fix.
+    """
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+class Section(BaseModel):
+    """A part of the file: unknown keys and silent conversions are refused, nothing changes after reading.
+
+    A whole number stands for a number too (``1`` for ``1.0``), but not the other way round.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
