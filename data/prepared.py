@@ -85,14 +85,17 @@ def read_manifest(directory: Path) -> Manifest:
     """Return the manifest of a prepared dataset.
 
     Raises:
-        InputError: ``directory`` is not one.
+        InputError: ``directory`` is not one, or its manifest is damaged.
     """
     path = directory / MANIFEST
     if not path.is_file():
         raise InputError(f"{directory}: not a prepared dataset (no {MANIFEST}); run the step ingest first")
-    values = files.read_json(path)
-    tuples = {name: tuple(values[name]) for name in ("classes", "input_shape")}
-    return Manifest(**values | tuples | {"axis": tuple(values["axis"]) if values["axis"] else None})
+    try:
+        values = files.read_json(path)
+        tuples = {name: tuple(values[name]) for name in ("classes", "input_shape")}
+        return Manifest(**values | tuples | {"axis": tuple(values["axis"]) if values["axis"] else None})
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: damaged; delete {directory} and run ingest again") from error
 
 
 def verify(directory: Path) -> Manifest:

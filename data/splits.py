@@ -28,8 +28,8 @@ def assign(examples: Examples, split: Split) -> dict[str, NDArray[np.intp]]:
     given = examples.test if examples.test is not None else np.zeros(len(examples), bool)
     if given.any():
         fractions = {name: share for name, share in fractions.items() if name != "test"}
-    bounds = np.cumsum([*fractions.values()]) / sum(fractions.values())
-    drawn = np.searchsorted(bounds, _uniform(keys), side="right").clip(max=len(bounds) - 1)
+    bounds = np.cumsum([*fractions.values()])
+    drawn = np.searchsorted(bounds / bounds[-1], _uniform(keys), side="right")
     rows = {name: np.flatnonzero((drawn == index) & ~given) for index, name in enumerate(fractions)}
     if given.any():
         rows["test"] = np.flatnonzero(given)

@@ -50,6 +50,9 @@ class MinMax(keras.layers.Layer):
 class SignalAugmentation(keras.layers.Layer):
     """Varies heart rate, amplitude and noise while training; passes signals on unchanged otherwise.
 
+    The draws are the same in eager mode, in a graph and on any device; XLA (``training.jit``) draws others, which are
+    the same for every run too.
+
     Args:
         stretch: The time axis is stretched by a factor drawn from 1 - stretch to 1 + stretch, around sample 0.
         scale: The amplitude is multiplied by a factor drawn from 1 - scale to 1 + scale.

@@ -1,12 +1,13 @@
 """YAML files as plain values: what is read, what is refused, and how the refusal reads."""
 
+import contextlib
 import json
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parak8s import documents
@@ -105,7 +106,10 @@ def test_lines_are_those_of_the_keys_and_fall_back_to_the_section_around() -> No
             f"a: {10**400}\n",
             "line 1: a: 100000000000000000000000000000 is out of range; a whole number has at most 64 bits",
         ),
-        ("a: 9223372036854775808\n", "line 1: a: 9223372036854775808 is out of range; a whole number has at most 64 bits"),
+        (
+            "a: 9223372036854775808\n",
+            "line 1: a: 9223372036854775808 is out of range; a whole number has at most 64 bits",
+        ),
         ('a: "\\ud800"\n', "line 1: a: half of a surrogate pair is not text; write the character itself"),
         ("a: 1\n---\nb: 2\n", "line 2: a second document begins here (---); keep one"),
         ("a: \x1b[31m\n", "line 1: the character U+001B is not text; save the file as UTF-8 without it"),
@@ -117,7 +121,9 @@ def test_what_json_cannot_hold_is_refused_with_its_line(text: str, message: str)
 
 
 def test_an_alias_is_refused_before_anything_can_explode() -> None:
-    laughs = "a: &a [x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefg", "bcdefgh", strict=True))
+    laughs = "a: &a [x]\n" + "".join(
+        f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefg", "bcdefgh", strict=True)
+    )
     assert refusal(laughs) == [
         "line 2: b.0: the alias *a is refused: a few of them can fill the memory; write the value out"
     ]  # fmt: skip
@@ -152,7 +158,9 @@ def test_a_100_mb_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "large.yaml"
     with path.open("wb") as file:
         file.truncate(100 * 1024 * 1024)
-    with pytest.raises(InputError, match="large.yaml: larger than 262,144 bytes, the most an experiment file may have"):
+    with pytest.raises(
+        InputError, match=r"large\.yaml: larger than 262,144 bytes, the most an experiment file may have"
+    ):
         documents.read(path)
 
 
@@ -221,6 +229,7 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=4))
+@settings(deadline=None)
 def test_what_is_dumped_is_read_as_the_same_values(values: dict[str, Any]) -> None:
     read = documents.parse(documents.dump(values), "F").data if values else {}
     assert read == values
@@ -232,33 +241,33 @@ def test_a_value_that_stands_in_two_places_is_written_twice() -> None:
     assert documents.parse(documents.dump({"a": shared, "b": shared}), "F").data == {"a": [1, 2], "b": [1, 2]}
 
 
-@given(st.text(max_size=60))
-def test_any_text_gives_a_mapping_or_one_readable_refusal(text: str) -> None:
+def is_read_or_refused(text: str) -> bool:
+    """Return whether ``text`` is read as JSON values or refused by name; any other exception ends the test."""
     try:
-        data = documents.parse(text, "F").data
+        return isinstance(json.dumps(documents.parse(text, "F").data, allow_nan=False), str)
     except ExperimentError as error:
-        assert str(error).startswith("F: ")
-    else:
-        json.dumps(data, allow_nan=False)
+        return str(error).startswith("F: ")
+
+
+@given(st.text(max_size=60))
+@settings(deadline=None)
+def test_any_text_gives_a_mapping_or_one_readable_refusal(text: str) -> None:
+    assert is_read_or_refused(text)
 
 
 @given(st.integers(0, len(ECG)), st.integers(0, 12), st.text("{}[]:,-#&*!|>'\"%@`?<~ \t\n\\x0é\0", max_size=4))
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_a_damaged_file_gives_a_mapping_or_one_readable_refusal(at: int, cut: int, inserted: str) -> None:
-    try:
-        documents.parse(ECG[:at] + inserted + ECG[at + cut :], "F")
-    except ExperimentError as error:
-        assert str(error).startswith("F: ")
+    assert is_read_or_refused(ECG[:at] + inserted + ECG[at + cut :])
 
 
 @given(st.binary(max_size=64))
-def test_any_bytes_give_a_mapping_or_one_readable_refusal(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
-    path = tmp_path_factory.getbasetemp() / "any.yaml"
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_give_a_mapping_or_one_readable_refusal(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "any.yaml"
     path.write_bytes(content)
-    try:
-        documents.read(path)
-    except InputError as error:
-        assert str(error).startswith(str(path))
+    with contextlib.suppress(InputError):
+        assert isinstance(documents.read(path).data, dict)
 
 
 def test_numbers_keep_their_precision() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parak8s import data, documents, loading, models, plugins
@@ -101,7 +101,7 @@ def test_a_whole_number_stands_for_a_number_and_the_rest_for_itself(override: st
         ("training.jit=1", "training.jit: expected true or false, got 1"),
         ("training.jit=on", "training.jit: expected true or false, got 'on'"),
         ("name=1", "name: expected text, got 1; put it in quotes"),
-        ("name=ecg_1", "name: expected lower-case letters, digits and inner hyphens, such as ecg-deep-cnn, got 'ecg_1'"),
+        ("name=a_1", "name: expected lower-case letters, digits and inner hyphens, such as ecg-deep-cnn, got 'a_1'"),
         ("seed=2147483648", "seed: must be below 2147483648, got 2147483648"),
         ("gate=null", "gate: empty; write keys below it, or delete the line to take the defaults"),
         ("data.options=[a]", "data.options: expected a mapping (key: value), got [\"a\"]"),
@@ -109,7 +109,8 @@ def test_a_whole_number_stands_for_a_number_and_the_rest_for_itself(override: st
         ("training.class_weight={}", "training.class_weight: empty; write at least one"),
         (
             "training.class_weight=balance",
-            "training.class_weight: got 'balance'; did you mean 'balanced'? allowed: balanced, or a mapping (key: value)",
+            "training.class_weight: got 'balance'; did you mean 'balanced'? "
+            "allowed: balanced, or a mapping (key: value)",
         ),
         ("training.class_weight={str: -1}", "training.class_weight.str: must be above 0, got -1"),
         ("evaluation.bootstrap.samples=100001", "evaluation.bootstrap.samples: must be at most 100000, got 100001"),
@@ -140,7 +141,9 @@ def test_a_mistake_is_placed_at_its_line_or_at_the_override_that_made_it() -> No
 
 def test_a_rule_between_two_values_is_placed_at_one_of_them() -> None:
     text = MINIMAL + "training:\n  epochs: 5\n  schedule:\n    name: cosine\n    warmup_epochs: 5\n"
-    with pytest.raises(ExperimentError, match=r"line 8: training\.schedule\.warmup_epochs: must be below training\.epoc"):
+    with pytest.raises(
+        ExperimentError, match=r"line 8: training\.schedule\.warmup_epochs: must be below training\.epoc"
+    ):
         load(text=text)
 
 
@@ -221,7 +224,9 @@ def test_a_grid_needs_points() -> None:
 
 
 def test_values_of_a_search_keep_their_types() -> None:
-    experiment = load(SEARCH.replace("PARAMETERS", "data.options.normalize: {values: [zscore]}, seed: {values: [1, 2]}"))
+    experiment = load(
+        SEARCH.replace("PARAMETERS", "data.options.normalize: {values: [zscore]}, seed: {values: [1, 2]}")
+    )
     assert experiment.search is not None
     assert [parameter.values for parameter in experiment.search.parameters.values()] == [("zscore",), (1, 2)]
     mixed = Experiment.model_validate_json(
@@ -260,18 +265,26 @@ def test_the_canonical_form_is_json() -> None:
     json.dumps(load(*FULL[2]).canonical(), allow_nan=False)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda x: st.lists(x) | st.dictionaries(st.text(), x),
+    )
+)
+@settings(deadline=None)
 def test_no_value_of_a_section_gives_a_traceback(value: Any) -> None:
-    text = documents.dump({"name": "x", "data": value, "model": value, "search": value, "gate": value, "training": value})
+    text = documents.dump(
+        {"name": "x", "data": value, "model": value, "search": value, "gate": value, "training": value}
+    )
     with pytest.raises(ExperimentError):
         loading.parse(text, "F")  # data and model are never valid
 
 
 def test_nothing_changes_after_reading() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        load().seed = 3  # type: ignore[misc]
+        load().seed = 3
     with pytest.raises(ValueError, match="frozen"):
-        Gate().champion = None  # type: ignore[misc]
+        Gate().champion = None
 
 
 # Loaders and builders of the user's own
@@ -340,7 +353,11 @@ def test_a_default_that_no_file_can_hold_is_left_to_the_function(own: Any) -> No
         ("def build(:", "build", "importing MODULE failed: SyntaxError: invalid syntax"),
         ("1 / 0", "build", "importing MODULE failed: ZeroDivisionError: division by zero"),
         ("import no_such_library", "build", "it imports no_such_library, which is not installed here"),
-        ("import numpy as np\ndef build(*, x: np.dtype = None): ...", "build", "a setting has a type that cannot stand"),
+        (
+            "import numpy as np\ndef build(*, x: np.dtype = None): ...",
+            "build",
+            "a setting has a type that cannot stand",
+        ),
         ("def build(*, x: 'Missing' = None): ...", "build", "a setting has a type that cannot stand in a file"),
         ("def build(*, _x=1): ...", "build", "no setting can be called _x; rename the parameter"),
         ("def build(*, model_dump=1): ...", "build", "no setting can be called model_dump; rename the parameter"),
@@ -355,9 +372,11 @@ def test_a_builder_that_cannot_be_used_is_refused(own: Any, source: str, functio
     assert message.replace("MODULE", module) in mistakes[0]
 
 
-@pytest.mark.parametrize("name", ["", ":", "a:", ":b", "a..b:c", ".a:b", "a:b.c", "a b:c", "a:b:c", "../a:b", "deep_cn"])
+@pytest.mark.parametrize(
+    "name", ["", ":", "a:", ":b", "a..b:c", ".a:b", "a:b.c", "a b:c", "a:b:c", "../a:b", "deep_cn"]
+)
 def test_a_name_that_is_none_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match="no builder|allowed"):
+    with pytest.raises(InputError, match=r"^no builder "):
         models.settings_type(name)
 
 
@@ -376,7 +395,9 @@ def test_settings_are_plain_values_and_come_back_complete() -> None:
 
 
 def test_the_shipped_schema_is_that_of_the_code() -> None:
-    assert json.loads((ROOT / "experiments" / "schema.json").read_text(encoding="utf-8")) == json_schema(), "make schema"
+    assert json.loads((ROOT / "experiments" / "schema.json").read_text(encoding="utf-8")) == json_schema(), (
+        "make schema"
+    )
 
 
 def test_the_shipped_experiments_name_the_schema_for_editors() -> None:
@@ -391,7 +412,9 @@ def test_every_reference_in_the_schema_leads_somewhere_and_every_section_is_clos
     references = [part.partition('"')[0] for part in text.split('"$ref": "#/$defs/')[1:]]
     assert references
     assert set(references) <= set(schema["$defs"])
-    assert all(section["additionalProperties"] is False for section in schema["$defs"].values() if "properties" in section)
+    assert all(
+        section["additionalProperties"] is False for section in schema["$defs"].values() if "properties" in section
+    )
 
 
 def test_the_schema_accepts_what_is_valid_and_refuses_what_is_not() -> None:

@@ -140,7 +140,9 @@ def test_spelling_the_defaults_out_leaves_the_fingerprint() -> None:
     for text in ("filters: 16, blocks: 5", "filters: 16, dropout: 0"):
         other = loading.parse(BASE.replace("filters: 16", text), "other")
         assert fingerprint(other, DATA) == fingerprint(short, DATA)
-    assert fingerprint(loading.parse(BASE.replace(", options: {normalize: zscore}", ""), "x"), DATA) == fingerprint(short, DATA)
+    assert fingerprint(loading.parse(BASE.replace(", options: {normalize: zscore}", ""), "x"), DATA) == fingerprint(
+        short, DATA
+    )
 
 
 def shuffled(value: Any, order: Any) -> Any:
@@ -159,10 +161,13 @@ def test_the_order_of_keys_leaves_the_fingerprint(order: st.DataObject) -> None:
 
 
 NUMBERS_AND_TEXT = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
-JSON = st.recursive(NUMBERS_AND_TEXT, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3))
+JSON = st.recursive(
+    NUMBERS_AND_TEXT, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
+)
 
 
 @given(JSON, JSON)
+@settings(deadline=None)
 def test_digests_are_equal_exactly_when_the_values_are(first: Any, second: Any) -> None:
     same = json.dumps(first, sort_keys=True) == json.dumps(second, sort_keys=True)
     assert (provenance.digest(first) == provenance.digest(second)) == same

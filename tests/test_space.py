@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parak8s import space
@@ -91,6 +91,7 @@ PATHS = st.lists(st.sampled_from("abc"), min_size=1, max_size=3).map(".".join)
 
 
 @given(PATHS, st.integers())
+@settings(deadline=None)
 def test_what_was_put_at_a_path_is_found_there(path: str, value: int) -> None:
     found: Any = space.override({}, [(path, value)])
     for key in path.split("."):

@@ -128,7 +128,9 @@ def test_a_patient_stays_in_the_split_when_more_of_the_patient_comes() -> None:
 
 
 def test_splitting_by_patient_needs_patients() -> None:
-    with pytest.raises(InputError, match=r"data\.split\.by: patient, but this source does not say who is who; write by: hash"):
+    with pytest.raises(
+        InputError, match=r"data\.split\.by: patient, but this source does not say who is who; write by: hash"
+    ):
         assign(examples(100), Split(by="patient"))
 
 
@@ -160,7 +162,9 @@ def test_an_example_in_both_train_and_test_is_refused() -> None:
     inputs = whole.inputs.copy()
     inputs[150] = inputs[3]
     leaking = Examples(inputs, whole.labels, CLASSES, test=np.arange(200) >= 100)
-    message = r"the same example is in \w+ \(row 3\) and in test \(row 150\): the test would flatter the model; remove one"
+    message = (
+        r"the same example is in \w+ \(row 3\) and in test \(row 150\): the test would flatter the model; remove one"
+    )
     with pytest.raises(InputError, match=message):
         assign(leaking, Split())
 
@@ -177,12 +181,16 @@ def test_a_class_that_train_lacks_is_refused() -> None:
     inputs = examples(200).inputs
     in_train = assign(Examples(inputs, labels, ("a",)), Split())["train"]
     labels[[row for row in range(200) if row not in in_train]] = 1
-    with pytest.raises(InputError, match="no example of class b in the train split: a model cannot learn it; give more data"):
+    with pytest.raises(
+        InputError, match="no example of class b in the train split: a model cannot learn it; give more data"
+    ):
         assign(Examples(inputs, labels, CLASSES), Split())
 
 
 def test_an_empty_split_is_refused() -> None:
-    with pytest.raises(InputError, match=r"the \w+ split is empty \(4 examples\); raise data\.split\.\w+, or give more data"):
+    with pytest.raises(
+        InputError, match=r"the \w+ split is empty \(4 examples\); raise data\.split\.\w+, or give more data"
+    ):
         assign(examples(4), Split(train=0.97, validation=0.01, calibration=0.01, test=0.01))
 
 

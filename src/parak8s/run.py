@@ -11,9 +11,7 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import yaml
-
-from parak8s import files, provenance
+from parak8s import documents, files, provenance
 from parak8s.chain import STEPS, Context, Step, conclude
 from parak8s.connection import without_passwords
 from parak8s.errors import EnvironmentFault, InputError, disk_is_full, from_os_error
@@ -131,7 +129,7 @@ def _claim(context: Context) -> None:
         mine |= theirs
     files.write_json(layout.identity, mine)
     values = without_passwords(context.experiment.canonical())
-    files.write_text(layout.experiment, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    files.write_text(layout.experiment, documents.dump(values))
     files.write_json(layout.environment, provenance.environment())
 
 
@@ -147,7 +145,7 @@ def _unclaim(layout: Layout) -> None:
 def _difference(context: Context, theirs: dict[str, str]) -> str:
     if theirs["data_digest"] != context.digest:
         return f"its data is {theirs['data_digest']}, yours {context.digest}"
-    old = flatten(yaml.safe_load(context.layout.experiment.read_text(encoding="utf-8")))
+    old = flatten(documents.read(context.layout.experiment).data)
     new = provenance.identity(context.experiment)
     changed = [f"{path} {old.get(path)!r} -> {value!r}" for path, value in new.items() if old.get(path) != value]
     return ", ".join(changed) or "the code has changed since"

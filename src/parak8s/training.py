@@ -102,13 +102,22 @@ class Loop:
         return tf.stack([loss * count, right, count])
 
     def epoch(self, batches: ArrayDataset, observe: Callable[[int, int], None]) -> dict[str, float]:
-        """Train on every batch once; return the mean loss and the accuracy, as they were seen while training."""
+        """Train on every batch once; return the mean loss and the accuracy, as they were seen while training.
+
+        Raises:
+            InputError: TensorFlow has no deterministic form of an operation, and is told to be deterministic.
+        """
         sums, done = np.zeros(3), 0
         for chunk in _chunks(batches, self.spec.steps_per_call):
-            sums += self.steps(*chunk).numpy()
+            try:
+                sums += self.steps(*chunk).numpy()
+            except tf.errors.UnimplementedError as error:
+                reason = next((line.strip() for line in str(error).splitlines() if "determinis" in line), str(error))
+                raise InputError(f"{reason} Write reproducibility: close, or training.jit: false") from error
             done += len(chunk[0])
             observe(done, len(batches))
-        return {"loss": sums[0] / sums[2], "accuracy": sums[1] / sums[2]}
+        loss, right, count = sums.tolist()
+        return {"loss": loss / count, "accuracy": right / count}
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, smoothing: float) -> tf.Tensor:
@@ -158,7 +167,8 @@ def fit(
         observers: Told of every step and epoch.
 
     Raises:
-        InputError: There is nothing to learn from or to measure on, or the loss is no longer a number.
+        InputError: There is nothing to learn from or to measure on, the loss is no longer a number, or TensorFlow
+            has no deterministic form of an operation.
     """
     for name, batches in (("train", train), ("validation", validation)):
         if not batches.examples:
