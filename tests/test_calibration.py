@@ -14,7 +14,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from parak8s.calibration import Calibration, fit
 from parak8s.errors import InputError
-from parak8s.metrics import Meter
+from parak8s.evaluation.metrics import Meter
 
 
 def drawn(n: int = 4000, k: int = 4, scale: float = 2.0, seed: int = 0) -> tuple[Any, NDArray[np.int64]]:

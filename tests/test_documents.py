@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parak8s import documents
 from parak8s.errors import EnvironmentFault, ExperimentError, InputError
+from parak8s.experiment import documents
 
 ECG = (Path(__file__).parents[1] / "experiments" / "ecg.yaml").read_text(encoding="utf-8")
 

@@ -11,12 +11,12 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
-from parak8s import bootstrap as resampling
-from parak8s.bootstrap import intervals, resamples
 from parak8s.errors import InputError
+from parak8s.evaluation import bootstrap as resampling
 from parak8s.evaluation import confusion_matrix, measure, precision_recall_curves, reliability, roc_curves
+from parak8s.evaluation.bootstrap import intervals, resamples
+from parak8s.evaluation.metrics import Floats, Meter
 from parak8s.experiment import METRICS, Bootstrap
-from parak8s.metrics import Floats, Meter
 
 CLASSES = ("N", "S", "V", "F", "Q")
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parak8s import data, documents, loading, models, plugins
+from parak8s import data, loading, models, plugins
 from parak8s.data.examples import Examples
 from parak8s.data.sources import Source
 from parak8s.errors import ExperimentError, InputError
-from parak8s.experiment import Experiment, Gate, flatten
+from parak8s.experiment import Experiment, Gate, documents, flatten
 from parak8s.schema import json_schema
 
 ROOT = Path(__file__).parents[1]

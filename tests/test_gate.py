@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from parak8s.bootstrap import Interval
 from parak8s.errors import InputError
+from parak8s.evaluation.bootstrap import Interval
 from parak8s.experiment import METRICS as METRIC_NAMES
 from parak8s.experiment import Bootstrap, Gate
 from parak8s.gate import Comparison, Verdict, compare, judge

@@ -56,7 +56,9 @@ def test_a_schedule_comes_back_from_its_config() -> None:
 @pytest.mark.parametrize("name", ["adam", "adamw", "nadam", "rmsprop", "sgd", "lion"])
 def test_every_optimizer_of_the_file_exists_and_takes_what_the_file_can_say(name: Any) -> None:
     momentum = 0.9 if name in ("sgd", "rmsprop") else None
-    spec = Training(optimizer=Optimizer(name=name, learning_rate=0.01, weight_decay=0.1, momentum=momentum), clip_norm=2.0)
+    spec = Training(
+        optimizer=Optimizer(name=name, learning_rate=0.01, weight_decay=0.1, momentum=momentum), clip_norm=2.0
+    )
     made = make_optimizer(spec, 10)
     assert type(made).__name__.lower() == name
     assert (made.weight_decay, made.global_clipnorm) == (0.1, 2.0)

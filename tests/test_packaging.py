@@ -38,10 +38,9 @@ def test_every_package_on_disk_is_installed_and_no_other() -> None:
     assert set(setuptools()["packages"]) == packages_on_disk()
 
 
-def test_every_package_has_its_folder() -> None:
-    folders = setuptools()["package-dir"]
-    assert set(folders) == set(setuptools()["packages"])
-    for package, folder in folders.items():
+def test_every_mapped_package_has_its_folder() -> None:
+    assert setuptools()["package-dir"] == {"parak8s": "src/parak8s", "parak8s.data": "data", "parak8s.models": "models"}
+    for package, folder in setuptools()["package-dir"].items():
         assert (ROOT / folder / "__init__.py").is_file(), package
 
 

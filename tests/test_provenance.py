@@ -76,8 +76,6 @@ INSIDE = {
     "training.keep_best": "val_f1",
     "training.precision": "mixed_bfloat16",
     "training.jit": True,
-    "training.steps_per_call": 1,
-    "training.tensorboard": True,
     "evaluation.metrics": ["f1"],
     "evaluation.calibration": "isotonic",
     "evaluation.bootstrap.samples": 500,
@@ -93,6 +91,8 @@ OUTSIDE = {
     "serving": {"replicas": 3},
     "data.source": "/data/ecg.csv",
     "data.digest": "sha256:" + "1" * 64,
+    "training.steps_per_call": 1,
+    "training.tensorboard": True,
 }
 
 

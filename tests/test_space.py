@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parak8s import space
 from parak8s.errors import InputError
+from parak8s.experiment import space
 
 
 @pytest.mark.parametrize(

@@ -284,7 +284,9 @@ def test_a_validation_split_of_one_class_can_be_trained_on_and_stopped_by(tmp_pa
 
 def test_a_loss_that_is_no_number_ends_the_training_with_the_fix(dataset: Path, tmp_path: Path) -> None:
     spec = Training(epochs=3, optimizer=Optimizer(name="sgd", learning_rate=1e38))
-    with pytest.raises(InputError, match=r"in epoch [12]; lower training\.optimizer\.learning_rate, or set training\.clip"):
+    with pytest.raises(
+        InputError, match=r"in epoch [12]; lower training\.optimizer\.learning_rate, or set training\.clip"
+    ):
         trained(linear(), dataset, tmp_path / "t", spec)
 
 

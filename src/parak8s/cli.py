@@ -140,7 +140,7 @@ def show(
     """Print the whole lineage of a run or of a model version."""
     from parak8s import console
     from parak8s.experiment import Tracking
-    from parak8s.lineage import lineage
+    from parak8s.tracking.lineage import lineage
 
     found = lineage(reference, Tracking(uri=tracking_uri))
     typer.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False)) if as_json else console.print_lineage(found)

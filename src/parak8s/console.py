@@ -15,8 +15,8 @@ from parak8s.experiment import Experiment, flatten
 from parak8s.layout import Layout
 
 if TYPE_CHECKING:
-    from parak8s.lineage import Lineage
     from parak8s.progress import Record
+    from parak8s.tracking.lineage import Lineage
 
 _out = console.Console(highlight=False)
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from parak8s.bootstrap import Floats, Interval, intervals
 from parak8s.errors import InputError, nearest
+from parak8s.evaluation.bootstrap import Floats, Interval, intervals
+from parak8s.evaluation.metrics import LOWER_IS_BETTER, Meter
 from parak8s.experiment import Bootstrap, Gate
-from parak8s.metrics import LOWER_IS_BETTER, Meter
 
 Measured = Mapping[str, Mapping[str, float | None]]
 """The ``metrics`` of metrics.json: name -> value, low, high."""

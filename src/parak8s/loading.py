@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from parak8s import data, documents, models, plugins, provenance, space
+from parak8s import data, models, plugins, provenance
 from parak8s.errors import ExperimentError, InputError, Mistake, nearest
-from parak8s.experiment import Experiment, Parameter
-from parak8s.mistakes import mistakes_of, paths, shown
+from parak8s.experiment import Experiment, Parameter, documents, space
+from parak8s.experiment.mistakes import mistakes_of, paths, shown
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:

@@ -13,7 +13,7 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError
 
 from parak8s.errors import ExperimentError, InputError, nearest
-from parak8s.mistakes import mistakes_of, shown
+from parak8s.experiment.mistakes import mistakes_of, shown
 
 Settings = TypeVar("Settings", bound=BaseModel)
 

@@ -8,8 +8,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from parak8s.evaluation.metrics import Meter
 from parak8s.experiment import EarlyStopping
-from parak8s.metrics import Meter
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,10 @@ from typing import Any
 import parak8s
 from parak8s.experiment import Experiment, flatten
 
-OUTSIDE = ("name", "gate", "tracking", "registry", "compute", "search", "serving", "data.source", "data.digest")
+OUTSIDE = (
+    *("name", "gate", "tracking", "registry", "compute", "search", "serving", "data.source", "data.digest"),
+    *("training.steps_per_call", "training.tensorboard"),
+)
 """Paths that do not change the numbers: where it runs, who keeps it, who judges it. The data counts by its digest."""
 
 PACKAGES = ("parak8s", "parak8s.data", "parak8s.models")

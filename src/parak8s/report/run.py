@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parak8s import documents
-from parak8s.connection import redacted
 from parak8s.errors import InputError, from_os_error
+from parak8s.experiment import documents
+from parak8s.tracking.connection import redacted
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parak8s import determinism, files, registry
+from parak8s import determinism, files
 from parak8s.data import prepared
 from parak8s.errors import InputError
 from parak8s.experiment import Experiment
 from parak8s.gate import Comparison, Verdict, compare, judge
+from parak8s.tracking import registry
 
 if TYPE_CHECKING:
     from parak8s.tracking import Champion, Tracker
@@ -46,9 +47,9 @@ def against(
     """Return the paired comparison of the new model with the champion on the test split.
 
     Raises:
-        InputError: The champion takes other inputs, or knows other classes.
+        InputError: The champion takes other inputs, or knows other classes; the dataset has changed since ingest.
     """
-    manifest = prepared.read_manifest(dataset)
+    manifest = prepared.verify(dataset)
     inputs, _, patients = prepared.read_split(dataset, "test")
     with np.load(evaluation / "predictions.npz") as predictions:
         ours, labels = predictions["probabilities"], predictions["labels"]

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from parak8s import files
-from parak8s.connection import redacted
 from parak8s.experiment import Experiment
 from parak8s.layout import Layout
 from parak8s.tracking import Tracker
+from parak8s.tracking.connection import redacted
 
 
 def register(

@@ -12,17 +12,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from parak8s import connection, publication, registry
-from parak8s.connection import redacted, tracking_uri
 from parak8s.errors import EnvironmentFault, InputError
 from parak8s.experiment import Experiment
-from parak8s.registry import Champion
+from parak8s.tracking import connection, publication, registry
+from parak8s.tracking.connection import redacted, tracking_uri
+from parak8s.tracking.registry import Champion
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-__all__ = ["Champion", "Tracker", "redacted", "tracking_uri"]
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,12 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from parak8s import connection, documents, files, registry
-from parak8s.connection import redacted, tracking_uri, without_passwords
+from parak8s import files
 from parak8s.errors import EnvironmentFault, InputError, nearest
-from parak8s.experiment import Tracking, flatten
-from parak8s.publication import DOCUMENTS, OTHERS
+from parak8s.experiment import Tracking, documents, flatten
+from parak8s.tracking import connection, registry
+from parak8s.tracking.connection import redacted, tracking_uri, without_passwords
+from parak8s.tracking.publication import DOCUMENTS, OTHERS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

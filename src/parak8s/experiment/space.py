@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from parak8s import documents
 from parak8s.errors import InputError
-from parak8s.mistakes import shown
+from parak8s.experiment import documents
+from parak8s.experiment.mistakes import shown
 
 
 def parse_override(text: str) -> tuple[str, Any]:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from parak8s.bootstrap import intervals
+from parak8s.evaluation.bootstrap import intervals
+from parak8s.evaluation.metrics import ECE_BINS, Floats, Meter, bins_of, checked
 from parak8s.experiment import Bootstrap
-from parak8s.metrics import ECE_BINS, Floats, Meter, bins_of, checked
 
 CURVE_POINTS = 200
 
@@ -30,20 +30,21 @@ def measure(
         probabilities: (n, k), in [0, 1], rows sum to 1.
         labels: (n,), index into ``classes``.
         classes: The k names.
-        bootstrap: Resamples and confidence of the percentile intervals (see ``parak8s.bootstrap.intervals``).
+        bootstrap: Resamples and confidence of the percentile intervals (see ``bootstrap.intervals``).
         seed: Of the resampling.
         uncalibrated: (n, k), the probabilities before calibration, for their ECE and Brier score.
         patients: (n,), who each example comes from; given, whole patients are resampled.
 
     Returns:
         ``examples``, ``classes``, ``metrics`` (name -> value, low, high), ``uncalibrated`` (``ece`` and ``brier``, or
-        null), ``confusion_matrix`` (rows true, columns predicted), ``confidence``, ``bootstrap_samples``, ``resampled`` (``examples`` or ``patients``).
+        null), ``confusion_matrix`` (rows true, columns predicted), ``confidence``, ``bootstrap_samples``,
+        ``resampled`` (``examples`` or ``patients``).
 
         ECE is a sum of absolute values, which noise makes larger: every resample of a well calibrated model has a
         higher one, so its interval may lie wholly above its value.
 
     Raises:
-        InputError: See ``parak8s.metrics.checked``.
+        InputError: See ``parak8s.evaluation.metrics.checked``.
     """
     meter = Meter(probabilities, labels, classes)
     measured = intervals(meter, meter.examples, bootstrap=bootstrap, seed=seed, patients=patients)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from parak8s.errors import nearest
-from parak8s.rules import (
+from parak8s.experiment.rules import (
     Count,
     Digest,
     Finite,

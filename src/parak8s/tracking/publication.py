@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from parak8s import files, registry
-from parak8s.connection import redacted, without_passwords
+from parak8s import files
 from parak8s.errors import InputError
 from parak8s.experiment import Experiment, flatten
+from parak8s.tracking import registry
+from parak8s.tracking.connection import redacted, without_passwords
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,7 +32,7 @@ DOCUMENTS = (
 )
 """Small texts of a run directory; MLflow gets them under the same path, without passwords."""
 OTHERS = ("report.html", "model/saved_model")
-"""What else MLflow gets. The Keras model goes with the logged model: :func:`parak8s.registry.log_model`."""
+"""What else MLflow gets. The Keras model goes with the logged model: :func:`parak8s.tracking.registry.log_model`."""
 NEEDED = (
     "dataset/manifest.json",
     "training/history.json",

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from parak8s import plain_yaml
 from parak8s.errors import EnvironmentFault, ExperimentError, InputError, Mistake
+from parak8s.experiment import plain_yaml
 
 MAX_BYTES = 1 << 18
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from parak8s.errors import Mistake, nearest
-from parak8s.rules import FORMS, RuleError
+from parak8s.experiment.rules import FORMS, RuleError
 
 _EXPECTED = {
     "int_type": "a whole number",
