@@ -17,6 +17,7 @@ def deep_cnn(
     classes: int,
     *,
     filters: Size = 32,
+    growth: Annotated[float, Field(ge=1, le=2)] = 1.0,
     blocks: Size = 5,
     kernel: Size = 5,
     units: Size = 64,
@@ -31,7 +32,8 @@ def deep_cnn(
     Args:
         input_shape: Shape of one preprocessed example.
         classes: Number of logits.
-        filters: Channels of every convolution.
+        filters: Channels of the convolutions of the first block.
+        growth: Factor by which the channels grow from block to block; 1 in the paper.
         blocks: Residual blocks.
         kernel: Width of a convolution, and of the pooling window, in samples.
         units: Width of the dense layer before the logits.
@@ -46,9 +48,11 @@ def deep_cnn(
     if len(input_shape) == 1:
         x = layers.Reshape((*input_shape, 1))(x)
     x = layers.ReLU()(_convolution(x, filters, kernel))
-    for _ in range(blocks):
-        y = layers.ReLU()(_convolution(x, filters, kernel))
-        y = layers.Add()([x, _convolution(y, filters, kernel, gamma="zeros")])
+    for block in range(blocks):
+        width = round(filters * growth**block)
+        y = layers.ReLU()(_convolution(x, width, kernel))
+        shortcut = x if x.shape[-1] == width else layers.Conv1D(width, 1, use_bias=False)(x)
+        y = layers.Add()([shortcut, _convolution(y, width, kernel, gamma="zeros")])
         x = layers.MaxPooling1D(kernel, strides=2, padding="same")(layers.ReLU()(y))
     x = layers.Dropout(dropout)(layers.Flatten()(x))
     x = layers.Dropout(dropout)(layers.Dense(units, activation="relu")(x))

@@ -69,7 +69,7 @@ def weights(root: Path) -> list[np.ndarray]:
     assert calibrators
     assert signals
     model = keras.saving.load_model(root / "model" / "model.keras", compile=False)
-    return model.get_weights()
+    return [np.asarray(weight) for weight in model.get_weights()]
 
 
 def assert_same_numbers(one: Path, other: Path) -> None:

@@ -22,13 +22,13 @@ from parak8s.experiment import Data, Evaluation, Experiment, Gate, ModelSpec, Op
 from parak8s.layout import Layout
 from parak8s.models import classifier
 from parak8s.progress import Record
-from parak8s.tracking.registry import Champion
 from parak8s.steps.calibrate import calibrate
 from parak8s.steps.evaluate import evaluate, occlusion, telling_examples
 from parak8s.steps.gate import gate, predictions_of
 from parak8s.steps.ingest import identify, ingest
 from parak8s.steps.register import register
 from parak8s.steps.train import class_weights, train
+from parak8s.tracking.registry import Champion
 
 EXPERIMENT = Experiment(
     name="steps",
@@ -87,7 +87,9 @@ def test_ingest_writes_arrays_and_a_manifest_that_names_them_all(run: Layout) ->
     assert (manifest["classes"], manifest["input_shape"], manifest["input_dtype"]) == (list("NSVFQ"), [187], "float32")
     assert (manifest["source"], manifest["loader"]) == ("synthetic://ecg?beats=900", "ecg")
     arrays = {path.relative_to(run.dataset).as_posix() for path in run.dataset.rglob("*.npy")}
-    assert arrays >= {f"{s}/{a}.npy" for s in ("train", "validation", "calibration", "test") for a in ("inputs", "labels")}
+    assert arrays >= {
+        f"{s}/{a}.npy" for s in ("train", "validation", "calibration", "test") for a in ("inputs", "labels")
+    }
     assert {name: f"sha256:{files.sha256_of(run.dataset / name)}" for name in arrays} == manifest["files"]
     assert sum(split["examples"] for split in manifest["splits"].values()) == 900
     for name, split in manifest["splits"].items():
@@ -294,7 +296,10 @@ def test_evaluate_writes_predictions_of_the_test_split_and_what_they_amount_to(r
 
 def test_evaluate_keeps_examples_with_the_attention_of_the_model(run: Layout) -> None:
     inputs, labels, _ = prepared.read_split(run.dataset, "test")
-    with np.load(run.evaluation / "examples.npz") as examples, np.load(run.evaluation / "predictions.npz") as predictions:
+    with (
+        np.load(run.evaluation / "examples.npz") as examples,
+        np.load(run.evaluation / "predictions.npz") as predictions,
+    ):
         index = examples["index"]
         assert index.dtype == np.int64
         assert len(set(index.tolist())) == len(index) > 0
@@ -315,9 +320,7 @@ def test_evaluate_gives_the_same_bits_again(run: Layout, tmp_path: Path) -> None
 
 
 def test_telling_examples_are_the_surest_mistakes_and_then_right_ones_of_every_class() -> None:
-    probabilities = np.float32(
-        [[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4], [0.05, 0.95], [0.99, 0.01], [0.4, 0.6]]
-    )
+    probabilities = np.float32([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4], [0.05, 0.95], [0.99, 0.01], [0.4, 0.6]])
     labels = np.int32([1, 0, 0, 0, 1, 0, 1])
     assert telling_examples(probabilities, labels, 10).tolist() == [0, 2, 5, 4, 1, 6, 3]
     assert telling_examples(probabilities, labels, 1).tolist() == [0, 5]

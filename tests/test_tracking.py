@@ -17,8 +17,9 @@ import pytest
 
 from parak8s.errors import EnvironmentFault, InputError
 from parak8s.experiment import Experiment, Tracking
+from parak8s.secrets import redacted, without_passwords
 from parak8s.tracking import Tracker
-from parak8s.tracking.connection import connect, redacted, tracking_uri, without_passwords
+from parak8s.tracking.connection import connect, tracking_uri
 from parak8s.tracking.lineage import lineage
 from servers import PASSWORD, MlflowServer, free_port, mlflow_server, postgres_uri, texts_of_database  # noqa: F401
 

@@ -16,7 +16,7 @@ from parak8s.chain import STEPS, Context, Step, conclude
 from parak8s.errors import EnvironmentFault, InputError, disk_is_full, from_os_error
 from parak8s.experiment import Experiment, documents, flatten
 from parak8s.layout import Layout
-from parak8s.tracking.connection import without_passwords
+from parak8s.secrets import without_passwords
 
 if TYPE_CHECKING:
     from parak8s.training import Observer

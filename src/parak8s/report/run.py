@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from parak8s.errors import InputError, from_os_error
 from parak8s.experiment import documents
-from parak8s.tracking.connection import redacted
+from parak8s.secrets import redacted
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,12 @@ def evaluate(experiment: Experiment, dataset: Path, model: Path, evaluation: Pat
         uncalibrated=uncalibrated,
         patients=patients if experiment.data.split.by == "patient" else None,
     )
-    arrays = {"labels": labels, "probabilities": probabilities, "uncalibrated": uncalibrated.astype(np.float32)}
-    np.savez(evaluation / "predictions.npz", **arrays)
+    np.savez(
+        evaluation / "predictions.npz",
+        labels=labels,
+        probabilities=probabilities,
+        uncalibrated=uncalibrated.astype(np.float32),
+    )
     chosen = telling_examples(probabilities, np.asarray(labels), EXAMPLES)
     np.savez(
         evaluation / "examples.npz",

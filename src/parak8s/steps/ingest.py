@@ -7,7 +7,7 @@ from parak8s.data import prepared, splits
 from parak8s.data.examples import Examples
 from parak8s.data.sources import Source, check_pinned, fetch
 from parak8s.experiment import Experiment
-from parak8s.tracking.connection import redacted
+from parak8s.secrets import redacted
 
 
 def identify(experiment: Experiment) -> tuple[Source, str]:

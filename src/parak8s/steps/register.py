@@ -6,8 +6,8 @@ from typing import Any
 from parak8s import files
 from parak8s.experiment import Experiment
 from parak8s.layout import Layout
+from parak8s.secrets import redacted
 from parak8s.tracking import Tracker
-from parak8s.tracking.connection import redacted
 
 
 def register(

@@ -9,9 +9,10 @@ import re
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from parak8s.errors import EnvironmentFault, InputError, from_os_error
+from parak8s.secrets import redacted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,14 +37,6 @@ PATIENT = {
 }
 """Settings while large files are sent to a server that has just answered. MLflow's own retry for four minutes."""
 
-_USER = re.compile(r"(\w[\w+.-]*://[^\s:/@\"']*):[^\s\"']*@")
-_TOKEN_AS_USER = re.compile(r"(https?://)[^\s:/@\"']+@")
-_QUERY = re.compile(
-    r"([?&;](?:[\w.-]*(?:passw|secret|token|signature|credential|access_?key|api_?key)[\w.-]*|pwd|sig|key)=)[^&#\s\"']+",
-    re.IGNORECASE,
-)
-_SECRET_KEY = re.compile(r"passw|secret|token|credential|(api|access)_?key", re.IGNORECASE)
-
 
 def tracking_uri(tracking: Tracking) -> str:
     """Return ``tracking.uri``, else MLFLOW_TRACKING_URI, else SQLite in the working directory.
@@ -56,23 +49,6 @@ def tracking_uri(tracking: Tracking) -> str:
         shown = redacted(uri)
         raise InputError(f"MLFLOW_TRACKING_URI {shown}: write postgresql+psycopg2://{shown.partition('://')[2]}")
     return uri
-
-
-def redacted(text: str) -> str:
-    """Return ``text`` with the passwords, tokens and signatures of the addresses in it replaced by ``***``."""
-    return _QUERY.sub(r"\1***", _TOKEN_AS_USER.sub(r"\1***@", _USER.sub(r"\1:***@", text)))
-
-
-def without_passwords(value: Any) -> Any:
-    """Return plain JSON values with :func:`redacted` text; text under keys such as ``password`` is replaced whole."""
-    if isinstance(value, Mapping):
-        return {
-            key: "***" if isinstance(item, str) and _SECRET_KEY.search(key) else without_passwords(item)
-            for key, item in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [without_passwords(item) for item in value]
-    return redacted(value) if isinstance(value, str) else value
 
 
 def sqlite_file(uri: str) -> Path | None:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from parak8s import files
 from parak8s.errors import EnvironmentFault, InputError, nearest
 from parak8s.experiment import Tracking, documents, flatten
+from parak8s.secrets import redacted, without_passwords
 from parak8s.tracking import connection, registry
-from parak8s.tracking.connection import redacted, tracking_uri, without_passwords
+from parak8s.tracking.connection import tracking_uri
 from parak8s.tracking.publication import DOCUMENTS, OTHERS
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from parak8s import files
 from parak8s.errors import InputError
 from parak8s.experiment import Experiment, flatten
+from parak8s.secrets import redacted, without_passwords
 from parak8s.tracking import registry
-from parak8s.tracking.connection import redacted, without_passwords
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from parak8s.errors import EnvironmentFault, InputError
 from parak8s.experiment import Experiment
+from parak8s.secrets import redacted
 from parak8s.tracking import connection, publication, registry
-from parak8s.tracking.connection import redacted, tracking_uri
+from parak8s.tracking.connection import tracking_uri
 from parak8s.tracking.registry import Champion
 
 if TYPE_CHECKING:
