@@ -59,7 +59,7 @@ def ours(arguments: argparse.Namespace, directory: Path) -> Epoch:
     loop = Loop(network(arguments), spec, len(batches))
 
     def epoch() -> None:
-        loop.epoch(batches, lambda done, total: None)
+        loop.epoch(batches, lambda *_: None)
         batches.on_epoch_end()
 
     return epoch
@@ -105,19 +105,21 @@ def main() -> None:
             epoch()  # compile
         first = {name: min(timed(epoch)[0] for _ in range(2)) for name, epoch in rivals.items()}
         best = min(first, key=lambda name: first[name])
-        print(f"{len(examples):,} beats; Keras is faster from {best}: {first[best]:.2f} s, other {max(first.values()):.2f} s")
+        found = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in first.items())
+        print(f"an epoch of {len(examples):,} beats; Keras given {found}")
         pairs = []
         for turn in range(arguments.rounds):
             pair = (loop, rivals[best]) if turn % 2 else (rivals[best], loop)
             times = [timed(epoch) for epoch in pair]
             pairs.append(times if turn % 2 else times[::-1])
-            ratio, share = (pairs[-1][1][clock] / pairs[-1][0][clock] for clock in (0, 1))
-            print(f"ours {pairs[-1][0][0]:6.2f} s   Keras {pairs[-1][1][0]:6.2f} s   ratio {ratio:.3f}, processor {share:.3f}")
+            (mine, _), (its, _) = pairs[-1]
+            wall, processor = (pairs[-1][1][clock] / pairs[-1][0][clock] for clock in (0, 1))
+            print(f"ours {mine:6.2f} s   Keras {its:6.2f} s   ratio {wall:.3f}, of processor time {processor:.3f}")
     table = np.array(pairs)
     speed = len(examples) / np.median(table[..., 0], axis=0)
     ratios = np.median(table[:, 1] / table[:, 0], axis=0)
     print(f"median: ours {speed[0]:,.0f} beats/s, Keras {speed[1]:,.0f} beats/s")
-    print(f"ratio, median of the pairs: {ratios[0]:.3f} (processor time {ratios[1]:.3f})")
+    print(f"ratio, median of the pairs: {ratios[0]:.3f}, of processor time {ratios[1]:.3f}")
 
 
 if __name__ == "__main__":

@@ -32,11 +32,11 @@ def build(spec: ModelSpec, loader: Loader, manifest: Manifest, *, seed: int) -> 
         InputError: The builder does not take these params, or returned something else than logits for these classes.
     """
     builder = plugins.resolve(spec.builder, BUILDERS, "builder")
-    plugins.with_settings(plugins.settings_of(builder), spec.params, f"model.params of {spec.builder}")
+    settings = plugins.with_settings(plugins.settings_of(builder), spec.params, f"model.params of {spec.builder}")
     x = inputs = keras.Input(manifest.input_shape, dtype=manifest.input_dtype, name="inputs")
     for layer in (*loader.augmentation(seed), *loader.preprocessing()):
         x = layer(x)
-    network = builder(tuple(x.shape[1:]), len(manifest.classes), **spec.params)
+    network = builder(tuple(x.shape[1:]), len(manifest.classes), **dict(settings))
     _check(network, len(manifest.classes), spec.builder)
     logits = keras.layers.Activation("linear", dtype="float32", name="raw_logits")(network(x))
     return keras.Model(inputs, logits, name="classifier")
@@ -64,13 +64,15 @@ def with_logits(model: keras.Model) -> keras.Model:
 
 def predict(model: keras.Model, inputs: NDArray[np.generic], batch_size: int = 1024) -> list[NDArray[np.float32]]:
     """Return each output of ``model`` for all ``inputs`` (n, ...), in inference mode."""
+    if not len(inputs):  # which convolutions do not take
+        return [np.empty((0, *output.shape[1:]), np.float32) for output in model.outputs]
     forward = tf.function(
         lambda batch: tf.nest.flatten(model(batch, training=False)),
         input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), inputs.dtype)],
     )
     parts = [
         [output.numpy() for output in forward(np.ascontiguousarray(inputs[start : start + batch_size]))]
-        for start in range(0, max(len(inputs), 1), batch_size)
+        for start in range(0, len(inputs), batch_size)
     ]
     return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 

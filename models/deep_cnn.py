@@ -17,7 +17,7 @@ def deep_cnn(
     classes: int,
     *,
     filters: Size = 32,
-    growth: Annotated[float, Field(ge=1, le=2)] = 1.0,
+    growth: Annotated[int, Field(ge=0)] = 0,
     blocks: Size = 5,
     kernel: Size = 5,
     units: Size = 64,
@@ -33,7 +33,7 @@ def deep_cnn(
         input_shape: Shape of one preprocessed example.
         classes: Number of logits.
         filters: Channels of the convolutions of the first block.
-        growth: Factor by which the channels grow from block to block; 1 in the paper.
+        growth: Channels added by each further block (Han, Kim and Kim 2017, arXiv:1610.02915); the paper adds none.
         blocks: Residual blocks.
         kernel: Width of a convolution, and of the pooling window, in samples.
         units: Width of the dense layer before the logits.
@@ -49,7 +49,7 @@ def deep_cnn(
         x = layers.Reshape((*input_shape, 1))(x)
     x = layers.ReLU()(_convolution(x, filters, kernel))
     for block in range(blocks):
-        width = round(filters * growth**block)
+        width = filters + growth * block
         y = layers.ReLU()(_convolution(x, width, kernel))
         shortcut = x if x.shape[-1] == width else layers.Conv1D(width, 1, use_bias=False)(x)
         y = layers.Add()([shortcut, _convolution(y, width, kernel, gamma="zeros")])

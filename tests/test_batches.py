@@ -71,7 +71,7 @@ def test_shards_are_disjoint_complete_and_of_nearly_the_same_size(tmp_path: Path
         for index in range(count)
     ]
     rows = [order(shard) for shard in shards]
-    assert sorted(sum(rows, [])) == list(range(17))
+    assert sorted(row for each in rows for row in each) == list(range(17))
     assert {len(each) for each in rows} <= {17 // count, -(-17 // count)}
     assert [shard.examples for shard in shards] == [len(each) for each in rows]
 
@@ -79,7 +79,7 @@ def test_shards_are_disjoint_complete_and_of_nearly_the_same_size(tmp_path: Path
 def test_class_weights_stand_beside_every_example(tmp_path: Path) -> None:
     directory = written(tmp_path / "d", 5)
     weights = ArrayDataset(directory, "train", batch_size=5, class_weights=[0.5, 2.0, 8.0])[0][2]
-    assert (weights.dtype, weights.tolist()) == (np.float32, [0.5, 2.0, 8.0, 0.5, 2.0])
+    assert (weights.dtype.name, weights.tolist()) == ("float32", [0.5, 2.0, 8.0, 0.5, 2.0])
     assert ArrayDataset(directory, "train", batch_size=5)[0][2].tolist() == [1, 1, 1, 1, 1]
 
 
@@ -98,10 +98,10 @@ def test_the_arrays_stay_on_the_disk_and_batches_are_copies(tmp_path: Path) -> N
     assert batches[0][0][:, 0].tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
 
 
-@pytest.mark.parametrize(("shape", "dtype"), [((187,), "f4"), ((20, 2), "f4"), ((6, 6, 3), "u1")])
+@pytest.mark.parametrize(("shape", "dtype"), [((187,), "float32"), ((20, 2), "float32"), ((6, 6, 3), "uint8")])
 def test_inputs_keep_their_shape_and_type(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
     inputs, labels, _ = ArrayDataset(written(tmp_path / "d", 9, shape=shape, dtype=dtype), "train", batch_size=4)[2]
-    assert (inputs.shape, inputs.dtype, labels.dtype) == ((1, *shape), np.dtype(dtype), np.int32)
+    assert (inputs.shape, inputs.dtype.name, labels.dtype.name) == ((1, *shape), dtype, "int32")
 
 
 def test_examples_can_be_taken_across_batches(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_impossible_sizes_and_shards_are_refused(tmp_path: Path, wrong: dict[str
 
 
 def test_a_split_that_was_not_made_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no split 'calibration'; its fraction in data.split is 0"):
+    with pytest.raises(InputError, match=r"no split 'calibration'; its fraction in data\.split is 0"):
         ArrayDataset(written(tmp_path / "d", 5), "calibration", batch_size=2)
 
 

@@ -24,7 +24,7 @@ from parak8s.experiment import ModelSpec
 from parak8s.models import classifier
 from parak8s.models.signals import SignalAugmentation, ZScore
 
-SMALL: dict[str, dict[str, Any]] = {"deep_cnn": {"filters": 4, "blocks": 2, "units": 8}}
+SMALL: dict[str, dict[str, Any]] = {"deep_cnn": {"filters": 4, "growth": 2, "blocks": 2, "units": 8}}
 """Params that make each builder's network small."""
 
 
@@ -135,9 +135,8 @@ def test_a_builders_settings_are_known_plain_and_have_defaults(builder: str) -> 
 
 
 def test_deep_cnn_has_the_settings_and_the_size_that_it_says() -> None:
-    assert models.settings_type("deep_cnn")().model_dump() == {
-        "filters": 32, "blocks": 5, "kernel": 5, "units": 64, "dropout": 0.0
-    }  # fmt: skip
+    defaults = {"filters": 32, "growth": 0, "blocks": 5, "kernel": 5, "units": 64, "dropout": 0.0}
+    assert models.settings_type("deep_cnn")().model_dump() == defaults
     from parak8s.models.deep_cnn import deep_cnn
 
     network = deep_cnn((16,), 3, filters=4, blocks=1, units=8)
@@ -147,7 +146,20 @@ def test_deep_cnn_has_the_settings_and_the_size_that_it_says() -> None:
     assert pools == [94, 47, 24, 12, 6]
 
 
-@pytest.mark.parametrize("wrong", [{"filters": 0}, {"blocks": 0}, {"kernel": 0}, {"dropout": 1.0}, {"units": 2.5}])
+def test_the_channels_of_deep_cnn_grow_from_block_to_block() -> None:
+    from parak8s.models.deep_cnn import deep_cnn
+
+    def channels(growth: int) -> list[int]:
+        layers = deep_cnn((64,), 3, filters=4, growth=growth, blocks=3).layers
+        return [layer.output.shape[-1] for layer in layers if "pool" in layer.name]
+
+    assert channels(0) == [4, 4, 4]
+    assert channels(3) == [4, 7, 10]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"filters": 0}, {"growth": -1}, {"blocks": 0}, {"kernel": 0}, {"dropout": 1.0}, {"units": 2.5}]
+)
 def test_deep_cnn_refuses_impossible_sizes(wrong: dict[str, Any]) -> None:
     with pytest.raises(ExperimentError, match=next(iter(wrong))):
         classifier.build(ModelSpec(builder="deep_cnn", params=wrong), Signals(), manifest(), seed=1)
@@ -162,7 +174,8 @@ import keras
 
 def linear(input_shape, classes, *, scale: float = 1.0):
     inputs = keras.Input(input_shape)
-    return keras.Model(inputs, keras.layers.Dense(classes, kernel_initializer=keras.initializers.Constant(scale))(inputs))
+    start = keras.initializers.Constant(scale)
+    return keras.Model(inputs, keras.layers.Dense(classes, kernel_initializer=start)(inputs))
 
 def one_too_many(input_shape, classes):
     return linear(input_shape, classes + 1)

@@ -76,5 +76,5 @@ def test_the_loss_is_scaled_under_float16_alone() -> None:
     assert isinstance(scaled, keras.optimizers.LossScaleOptimizer)
     assert learning_rate_at(scaled) == pytest.approx(1e-3)
     for precision in ("float32", "mixed_bfloat16"):
-        made = make_optimizer(Training(precision=precision), 10)  # type: ignore[arg-type]
+        made = make_optimizer(Training(precision=precision), 10)
         assert isinstance(made, keras.optimizers.AdamW)

@@ -90,7 +90,7 @@ def test_validation_numbers_are_those_of_scikit_learn() -> None:
 
 
 def test_validation_on_a_single_class_has_no_auc_and_a_file_can_hold_it() -> None:
-    values = validation_record(np.float32([[1, 2], [3, 1]]), np.int32([0, 0]))
+    values = validation_record(np.array([[1, 2], [3, 1]], np.float32), np.array([0, 0], np.int32))
     assert math.isnan(values["val_auc"])
     written = record(1, **values).to_json()
     assert written["val_auc"] is None
@@ -100,9 +100,11 @@ def test_validation_on_a_single_class_has_no_auc_and_a_file_can_hold_it() -> Non
 
 
 def test_very_sure_logits_give_a_finite_loss() -> None:
-    assert validation_record(np.float32([[1e30, 0], [0, 1e30]]), np.int32([0, 0]))["val_loss"] == pytest.approx(5e29)
+    assert validation_record(np.array([[1e30, 0], [0, 1e30]], np.float32), np.array([0, 0], np.int32))[
+        "val_loss"
+    ] == pytest.approx(5e29)
 
 
 def test_logits_that_are_no_numbers_are_refused_with_the_fix() -> None:
     with pytest.raises(InputError, match=r"row 1: .*lower training\.optimizer\.learning_rate"):
-        validation_record(np.float32([[1, 2], [math.nan, 1]]), np.int32([0, 0]))
+        validation_record(np.array([[1, 2], [math.nan, 1]], np.float32), np.array([0, 0], np.int32))

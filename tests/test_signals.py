@@ -114,11 +114,11 @@ def test_whole_numbers_and_several_leads_are_normalized_too(
 
 
 def test_normalization_is_chosen_by_name() -> None:
-    kinds = {name: [type(layer) for layer in normalization(name)] for name in ("zscore", "minmax", "none")}  # type: ignore[arg-type]
+    kinds = {name: [type(layer) for layer in normalization(name)] for name in ("zscore", "minmax", "none")}
     assert kinds == {"zscore": [ZScore], "minmax": [MinMax], "none": []}
 
 
-FULL = {"stretch": 0.2, "scale": 0.3, "noise": 0.05}
+FULL: dict[str, Any] = {"stretch": 0.2, "scale": 0.3, "noise": 0.05}
 
 
 def test_augmentation_changes_nothing_outside_training(policy: str, tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def interpolated(beats: NDArray[Any], factors: NDArray[Any]) -> Floats:
 @settings(max_examples=40, deadline=None)
 def test_stretching_equals_numpy_interp(factor: float, seed: int) -> None:
     beats = np.random.default_rng(seed).random((3, LENGTH), np.float32)
-    factors = np.float32([factor, 1, 2 - factor])
+    factors = np.array([factor, 1, 2 - factor], np.float32)
     got = stretched(tf.constant(beats), tf.constant(factors[:, None]))
     np.testing.assert_allclose(got, interpolated(beats, factors), atol=2e-5)
 

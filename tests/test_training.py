@@ -125,7 +125,7 @@ def test_a_step_is_the_one_that_keras_takes(
         keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing),
     )
     loss = theirs.train_on_batch(inputs, np.eye(CLASSES)[labels], sample_weight=by_class[labels])
-    loss_sum, _, count = Loop(ours, spec, 7).steps(*(column[None] for column in batches[0])).numpy()
+    loss_sum, _, count = Loop(ours, spec, 7).steps(*stacked(*batches[0])).numpy()
     assert loss_sum / count == pytest.approx(loss, rel=1e-5)
     for mine, its in zip(weights(ours), weights(theirs), strict=True):
         np.testing.assert_allclose(mine, its, rtol=1e-5, atol=1e-6)
@@ -148,6 +148,11 @@ def deep() -> keras.Model:
     return keras.Model(inputs, deep_cnn((LENGTH,), CLASSES, filters=4, blocks=1, units=8)(ZScore()(inputs)))
 
 
+def stacked(*columns: NDArray[Any]) -> Any:
+    """Return one batch as a stack of one."""
+    return [column[None] for column in columns]
+
+
 def ignore(done: int, total: int) -> None:
     """Observe nothing."""
 
@@ -167,7 +172,7 @@ def test_the_losses_of_layers_are_learnt_from_too(dataset: Path) -> None:
     inputs = keras.Input((LENGTH,))
     model = keras.Model(inputs, keras.layers.Dense(CLASSES, kernel_regularizer=keras.regularizers.L2(0.5))(inputs))
     before = weights(model)[0]
-    batch = [np.zeros((1, 4, LENGTH), np.float32), np.zeros((1, 4), np.int32), np.ones((1, 4), np.float32)]
+    batch = stacked(np.zeros((4, LENGTH), np.float32), np.zeros(4, np.int32), np.ones(4, np.float32))
     sums = Loop(model, Training(optimizer=Optimizer(name="sgd", learning_rate=0.1)), 1).steps(*batch).numpy()
     np.testing.assert_allclose(weights(model)[0], 0.9 * before, rtol=1e-6)  # the gradient of 0.5 w^2 is w
     assert sums[0] / 4 == pytest.approx(math.log(3) + 0.5 * (before**2).sum(), rel=1e-5)
@@ -177,7 +182,7 @@ def test_the_global_norm_of_the_gradient_is_clipped(dataset: Path) -> None:
     model = linear()
     before = weights(model)
     spec = Training(optimizer=Optimizer(name="sgd", learning_rate=1.0), clip_norm=0.01)
-    Loop(model, spec, 1).steps(*(column[None] for column in train_batches(dataset)[0]))
+    Loop(model, spec, 1).steps(*stacked(*train_batches(dataset)[0]))
     change = [new - old for new, old in zip(weights(model), before, strict=True)]
     assert math.sqrt(sum((each**2).sum() for each in change)) == pytest.approx(0.01, rel=1e-3)
 
@@ -260,9 +265,12 @@ def test_training_stops_early_and_keeps_the_best_weights(dataset: Path, tmp_path
     )
     after_epoch: list[list[NDArray[Any]]] = []
     model = linear()
-    watcher = Recorder()
-    watcher.on_epoch = lambda record: after_epoch.append(weights(model))  # type: ignore[method-assign]
-    outcome = trained(model, dataset, tmp_path / "t", spec, [watcher])
+
+    class Watcher(Recorder):
+        def on_epoch(self, record: Record) -> None:
+            after_epoch.append(weights(model))
+
+    outcome = trained(model, dataset, tmp_path / "t", spec, [Watcher()])
     losses = [record.val_loss for record in outcome.records]
     best = int(np.argmin(losses)) + 1
     assert (outcome.kept_epoch, outcome.stopped_early) == (best, True)
@@ -316,8 +324,7 @@ def test_a_float16_step_that_overflows_is_left_out_and_the_scale_halved() -> Non
     model = linear()
     loop = Loop(model, Training(precision="mixed_float16"), 1)
     before, scale = weights(model), float(loop.optimizer.dynamic_scale)
-    batch = [np.full((1, 3, LENGTH), 1e38, np.float32), np.int32([[0, 1, 2]]), np.ones((1, 3), np.float32)]
-    loop.steps(*batch)
+    loop.steps(*stacked(np.full((3, LENGTH), 1e38, np.float32), np.arange(3, dtype=np.int32), np.ones(3, np.float32)))
     assert float(loop.optimizer.dynamic_scale) == scale / 2
     for mine, its in zip(weights(model), before, strict=True):
         np.testing.assert_array_equal(mine, its)
@@ -484,8 +491,9 @@ def test_tensorboard_shows_every_epoch_once_also_of_a_killed_training(dataset: P
     names = ("loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "val_f1", "learning_rate", "seconds")
     assert set(shown) == {f"epoch/{name}" for name in names}
     for name in names:
-        expected = [(record.epoch, pytest.approx(getattr(record, name), rel=1e-6)) for record in outcome.records]
-        assert shown[f"epoch/{name}"] == expected
+        assert [step for step, _ in shown[f"epoch/{name}"]] == [1, 2, 3, 4]
+        expected = [getattr(record, name) for record in outcome.records]
+        assert [value for _, value in shown[f"epoch/{name}"]] == pytest.approx(expected, rel=1e-6)
 
 
 def test_tensorboard_leaves_out_what_is_no_number(tmp_path: Path) -> None:
