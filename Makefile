@@ -4,6 +4,9 @@ PYTHON ?= python3
 export UV_CACHE_DIR ?= $(CURDIR)/.uv/cache
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
+# Nothing is written outside this folder either: libraries keep their settings and caches here.
+export MPLCONFIGDIR ?= $(CURDIR)/.uv/matplotlib
+export KERAS_HOME ?= $(CURDIR)/.uv/keras
 PIP_OPTIONS := --quiet --disable-pip-version-check --no-cache-dir
 UV := .uv/bin/uv
 BIN := .venv/bin

@@ -33,7 +33,7 @@ def assign(examples: Examples, split: Split) -> dict[str, NDArray[np.intp]]:
     rows = {name: np.flatnonzero((drawn == index) & ~given) for index, name in enumerate(fractions)}
     if given.any():
         rows["test"] = np.flatnonzero(given)
-    _refuse_empty(rows, fractions, examples)
+    _refuse_empty(rows, split, examples)
     _refuse_leakage(rows, keys, split.by)
     return rows
 
@@ -55,12 +55,13 @@ def _uniform(keys: list[bytes]) -> NDArray[np.float64]:
     return np.frombuffer(hashes, ">u8") / 2.0**64
 
 
-def _refuse_empty(rows: Mapping[str, NDArray[np.intp]], fractions: Mapping[str, float], examples: Examples) -> None:
+def _refuse_empty(rows: Mapping[str, NDArray[np.intp]], split: Split, examples: Examples) -> None:
     for name in rows:
-        if not len(rows[name]) and (fractions.get(name) or name == "test"):
-            raise InputError(
-                f"the {name} split is empty ({len(examples)} examples); raise data.split.{name}, or give more data"
-            )
+        if not len(rows[name]) and (split.fractions()[name] or name == "test"):
+            count = f"{len(examples)} examples"
+            if split.by == "patient" and examples.patients is not None:
+                count += f" of {len(np.unique(examples.patients))} patients"
+            raise InputError(f"the {name} split is empty ({count}); raise data.split.{name}, or give more data")
     absent = set(range(len(examples.classes))) - set(examples.labels[rows["train"]].tolist())
     if absent:
         names = ", ".join(examples.classes[index] for index in sorted(absent))

@@ -36,7 +36,7 @@ def build(spec: ModelSpec, loader: Loader, manifest: Manifest, *, seed: int) -> 
     x = inputs = keras.Input(manifest.input_shape, dtype=manifest.input_dtype, name="inputs")
     for layer in (*loader.augmentation(seed), *loader.preprocessing()):
         x = layer(x)
-    network = builder(tuple(x.shape[1:]), len(manifest.classes), **dict(settings))
+    network = plugins.call(spec.builder, builder, tuple(x.shape[1:]), len(manifest.classes), **dict(settings))
     _check(network, len(manifest.classes), spec.builder)
     logits = keras.layers.Activation("linear", dtype="float32", name="raw_logits")(network(x))
     return keras.Model(inputs, logits, name="classifier")
@@ -81,12 +81,15 @@ def export(model: keras.Model, directory: Path) -> None:
     """Write the calibrated ``model`` as a SavedModel into ``directory``.
 
     Signature ``serving_default``: ``inputs`` (batch, *input_shape) -> ``probabilities`` float32 (batch, classes) and
-    ``label`` int64 (batch,), the index of the most probable class.
+    ``label`` int64 (batch,), the index of the most probable class. An input that is not finite gets NaN and -1.
     """
 
     def serve(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        probabilities = model(inputs, training=False)
-        return {"probabilities": probabilities, "label": tf.argmax(probabilities, axis=-1)}
+        values = tf.reshape(tf.cast(inputs, tf.float32), (tf.shape(inputs)[0], -1))
+        known = tf.reduce_all(tf.math.is_finite(values), axis=-1)  # a ReLU would swallow a NaN
+        probabilities = tf.where(known[:, None], model(inputs, training=False), float("nan"))
+        label = tf.where(known, tf.argmax(probabilities, axis=-1), tf.constant(-1, tf.int64))
+        return {"probabilities": probabilities, "label": label}
 
     archive = keras.export.ExportArchive()
     archive.track(model)

@@ -159,7 +159,7 @@ def test_diff_prints_what_differs_and_whether_it_is_another_point(terminal: Term
         terminal("diff", "x.yaml", "x.yaml", "-s", "training.epochs=2", "-s", "data.source=/some/[folder]/x.csv") == 0
     )
     assert terminal.out == (
-        'data.source      "synthetic://ecg" -> "/some/[folder]/x.csv"  (fingerprint stays)\n'
+        'data.source      "synthetic://ecg" -> "/some/[folder]/x.csv"  (fingerprint depends on the data)\n'
         "training.epochs  20 -> 2  (fingerprint changes)\n"
         "another fingerprint: another point of the space\n"
     )

@@ -257,7 +257,14 @@ def test_the_canonical_form_is_read_as_the_same_experiment(overrides: tuple[str,
 
 def test_the_canonical_form_writes_every_setting_of_loader_and_builder_out() -> None:
     canonical = load("model.params={filters: 8}").canonical()
-    assert canonical["model"]["params"] == {"filters": 8, "blocks": 5, "kernel": 5, "units": 64, "dropout": 0.0}
+    assert canonical["model"]["params"] == {
+        "filters": 8,
+        "growth": 0,
+        "blocks": 5,
+        "kernel": 5,
+        "units": 64,
+        "dropout": 0.0,
+    }
     assert canonical["data"]["options"]["normalize"] == "zscore"
 
 
@@ -388,7 +395,14 @@ def test_a_required_setting_is_asked_for(own: Any) -> None:
 def test_settings_are_plain_values_and_come_back_complete() -> None:
     settings = models.settings_type("deep_cnn")
     record = plugins.with_settings(settings, {"filters": 8}, "deep_cnn")
-    assert plugins.written_out(record) == {"filters": 8, "blocks": 5, "kernel": 5, "units": 64, "dropout": 0.0}
+    assert plugins.written_out(record) == {
+        "filters": 8,
+        "growth": 0,
+        "blocks": 5,
+        "kernel": 5,
+        "units": 64,
+        "dropout": 0.0,
+    }
 
 
 # The JSON Schema
@@ -432,7 +446,14 @@ def test_the_schema_accepts_what_is_valid_and_refuses_what_is_not() -> None:
 def test_the_schema_offers_the_settings_of_registered_loaders_and_builders() -> None:
     definitions = json_schema()["$defs"]
     assert set(definitions["Data.ecg"]["properties"]) >= {"form", "normalize", "augment"}
-    assert set(definitions["ModelSpec.deep_cnn"]["properties"]) == {"filters", "blocks", "kernel", "units", "dropout"}
+    assert set(definitions["ModelSpec.deep_cnn"]["properties"]) == {
+        "filters",
+        "growth",
+        "blocks",
+        "kernel",
+        "units",
+        "dropout",
+    }
     assert set(definitions["Gate"]["properties"]) == {
         "champion", "categorical_accuracy", "auc", "precision", "recall", "f1", "ece", "brier",
     }  # fmt: skip

@@ -57,6 +57,7 @@ INSIDE = {
     "data.options.augment.scale": 0.1,
     "data.options.augment.noise": 0.1,
     "model.params.filters": 17,
+    "model.params.growth": 8,
     "model.params.blocks": 4,
     "model.params.kernel": 7,
     "model.params.units": 32,
@@ -301,7 +302,7 @@ def test_a_package_installed_inside_a_checkout_does_not_take_its_commit(tmp_path
 
 
 def test_the_environment_names_what_the_run_stands_on() -> None:
-    found = provenance.environment()
+    found = provenance.environment(experiment())
     json.dumps(found, allow_nan=False)
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     assert found["code"] == provenance.code_digest()

@@ -130,6 +130,16 @@ def test_the_servable_takes_raw_signals_and_equals_the_python_path(finished: Lay
     np.testing.assert_array_equal(answer["label"].numpy(), predictions.argmax(1))
 
 
+def test_the_servable_gives_no_label_to_what_is_not_a_number(finished: Layout) -> None:
+    import tensorflow as tf
+
+    served = tf.saved_model.load(str(finished.model / "saved_model" / "1")).signatures["serving_default"]
+    inputs = np.load(finished.dataset / "test" / "inputs.npy")[:2].copy()
+    inputs[1, 5] = np.nan
+    assert served(inputs=tf.constant(inputs))["label"].numpy()[1] == -1
+    assert served(inputs=tf.constant(inputs))["label"].numpy()[0] >= 0
+
+
 def test_finished_steps_are_not_repeated(finished: Layout, store: Path) -> None:
     before = finished.report.stat().st_mtime_ns, finished.result.stat().st_mtime_ns
     _, diary = go(store, finished.root)
@@ -156,6 +166,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bits(finished: Layout,
     assert not (root / "result.json").exists()
     _, diary = go(store, root)
     assert diary.reused == ["ingest"]
+    assert diary.ran[0] == "train"
     assert_same_numbers(finished.root, root)
     history = files.read_json(root / "training" / "history.json")["epochs"]
     assert [record["epoch"] for record in history] == [1, 2, 3, 4]
@@ -185,6 +196,30 @@ def test_a_changed_gate_repeats_the_gate_and_not_the_training(finished: Layout, 
     assert result["mlflow"]["model_version"] is None
     assert champion_of(store) == before
     go(store, finished.root)
+
+
+def test_what_was_registered_stays_as_it_was_when_the_same_directory_is_judged_again(
+    store: Path, tmp_path: Path
+) -> None:
+    first = files.read_json(go(store, tmp_path / "judged")[0].result)["mlflow"]
+    second = files.read_json(go(store, tmp_path / "judged", "gate={f1: '>= 0.9999'}")[0].result)["mlflow"]
+    assert second["run_id"] != first["run_id"]
+    assert tag_of(store, first["run_id"], "parak8s.gate") == "passed"
+    assert tag_of(store, second["run_id"], "parak8s.gate") == "refused"
+    third = files.read_json(go(store, tmp_path / "judged")[0].result)["mlflow"]
+    assert int(third["model_version"]) > int(first["model_version"])
+    assert champion_of(store) == third["model_version"]
+
+
+def tag_of(store: Path, run_id: str, tag: str) -> str:
+    from mlflow import MlflowClient
+
+    return str(MlflowClient(f"sqlite:///{store / 'mlflow.db'}").get_run(run_id).data.tags[tag])
+
+
+def test_settings_of_speed_alone_repeat_nothing_but_the_record(finished: Layout, store: Path) -> None:
+    _, diary = go(store, finished.root, "training.steps_per_call=3")
+    assert diary.ran == []
 
 
 def champion_of(store: Path) -> str:
@@ -240,6 +275,32 @@ def test_a_directory_of_another_point_is_refused_and_the_difference_is_named(fin
     with pytest.raises(InputError, match=r"training\.epochs 4 -> 5"):
         go(store, finished.root, "training.epochs=5")
     assert files.read_json(finished.training / "history.json")["kept_epoch"] <= 4
+
+
+def test_a_folder_with_anything_but_a_run_is_refused_and_left_as_it_is(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "dataset").mkdir(parents=True)
+    (tmp_path / "mine" / "dataset" / "only_copy.csv").write_text("precious")
+    (tmp_path / "mine" / "experiment.yaml").write_text("name: mine")
+    with pytest.raises(InputError, match="holds 'dataset' and no run"):
+        go(store, tmp_path / "mine")
+    with pytest.raises(InputError, match="is a file; -o wants a folder"):
+        go(store, tmp_path / "mine" / "experiment.yaml")
+    assert (tmp_path / "mine" / "dataset" / "only_copy.csv").read_text() == "precious"
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["dataset", "experiment.yaml"]
+
+
+def test_an_error_in_a_users_own_loader_names_its_line(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_loader.py").write_text("def read(source):\n    raise ValueError('column 7 is odd')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match=r"broken_loader:read failed: ValueError: column 7 is odd .*, line 2\)"):
+        go(store, tmp_path / "own", "data.loader='broken_loader:read'", "data.options={}")
+
+
+def test_a_misspelled_class_is_found_before_anything_is_trained(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gate\.f1/W: no class 'W'"):
+        go(store, tmp_path / "typo", "gate={f1/W: '>= 0.5'}")
 
 
 def test_two_runs_in_one_directory_are_refused(finished: Layout, store: Path) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parak8s import files
-from parak8s.errors import EnvironmentFault
+from parak8s import files, provenance
+from parak8s.errors import EnvironmentFault, InputError
 from parak8s.experiment import Experiment
 from parak8s.layout import Layout
 
 if TYPE_CHECKING:
+    from parak8s.data.prepared import Manifest
     from parak8s.progress import Record
     from parak8s.tracking import Tracker
     from parak8s.training import Observer
@@ -56,13 +57,24 @@ def _ingest(context: Context, folder: Path) -> str:
     from parak8s.steps.ingest import ingest
 
     manifest = ingest(context.experiment, folder)
+    if manifest.digest != context.digest:
+        raise InputError(f"the source changed while it was read: {context.digest} became {manifest.digest}; run again")
     counts = (f"{values['examples']:,} {name}" for name, values in manifest.splits.items())
-    return f"{', '.join(counts)}; {len(manifest.classes)} classes"
+    return f"{', '.join(counts)}; {len(manifest.classes)} classes{''.join(_lacking(manifest))}"
+
+
+def _lacking(manifest: Manifest) -> Iterator[str]:
+    """Say which classes a split has no example of: what is measured on it says nothing about them."""
+    for name, values in manifest.splits.items():
+        absent = [label for label, count in zip(manifest.classes, values["per_class"], strict=True) if not count]
+        if absent and values["examples"]:
+            yield f"; {name} lacks {', '.join(absent)}"
 
 
 def _train(context: Context, folder: Path) -> str:
     from parak8s.steps.train import train
 
+    files.write_json(context.layout.environment, provenance.environment(context.experiment))
     observers = [*context.observers, LiveLog(context)]
     outcome = train(context.experiment, context.layout.dataset, folder, observers)
     last = outcome.records[outcome.kept_epoch - 1]
@@ -97,21 +109,16 @@ def _gate(context: Context, folder: Path) -> str:
 
 
 def _register(context: Context, folder: Path) -> str:
-    from parak8s.report import write_report
     from parak8s.steps.register import register
 
-    try:
-        facts = register(
-            context.experiment,
-            context.layout,
-            folder,
-            context.tracker,
-            run_id=mlflow_run(context),
-            fingerprint=context.fingerprint,
-        )
-    except EnvironmentFault:
-        write_report(context.layout.root)  # whatever MLflow says, the user gets the page
-        raise
+    facts = register(
+        context.experiment,
+        context.layout,
+        folder,
+        context.tracker,
+        run_id=mlflow_run(context),
+        fingerprint=context.fingerprint,
+    )
     if facts["model_version"] is None:
         return f"run {facts['run_id']}; not registered, because the gate said no"
     return "{model_name} version {model_version} is {alias}; run {run_id}".format_map(facts)
@@ -152,10 +159,16 @@ def conclude(context: Context) -> None:
 
 
 def mlflow_run(context: Context) -> str:
-    """Return the MLflow run of this directory, begun on the first call."""
-    identity = files.read_json(context.layout.identity)
+    """Return the MLflow run of this directory, begun on the first call.
+
+    What an earlier call registered is evidence and stays as it is: after it, another run begins.
+    """
+    identity, registered = files.read_json(context.layout.identity), context.layout.registration / "mlflow.json"
+    run_id = identity.get("run_id")
+    if registered.is_file() and files.read_json(registered)["run_id"] == run_id:
+        run_id = None
     name = f"{context.experiment.name}-{context.fingerprint}"
-    run_id = context.tracker.begin(name, {"parak8s.fingerprint": context.fingerprint}, identity.get("run_id"))
+    run_id = context.tracker.begin(name, {"parak8s.fingerprint": context.fingerprint}, run_id)
     files.write_json(context.layout.identity, identity | {"run_id": run_id})
     return run_id
 

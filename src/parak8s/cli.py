@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from parak8s.errors import FAILED, GATE_REFUSED, InputError, ParaK8sError, Stopped, from_os_error
+from parak8s.secrets import redacted
 
 app = typer.Typer(
     name="parak8s",
@@ -158,6 +159,7 @@ def report(
 
 def main() -> None:
     """Entry point of ``parak8s``: every error is one readable paragraph; a traceback comes with ``--debug`` alone."""
+    sys.path.append(str(Path.cwd()))  # package.module:function of the user's own may lie beside the file
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         app(arguments, prog_name="parak8s")  # Typer answers a wrong usage itself, with exit code 2, and then exits
@@ -175,7 +177,7 @@ def _report(error: Exception, cause: Exception | None = None) -> int:
     )
     if "--debug" in sys.argv:
         traceback.print_exception(cause or error)
-    typer.echo(f"parak8s: {message}", err=True)
+    typer.echo(f"parak8s: {redacted(message)}", err=True)
     return error.exit_code if isinstance(error, ParaK8sError) else FAILED
 
 

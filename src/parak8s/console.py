@@ -7,12 +7,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from rich import console, progress, table
+from rich import console, progress
 from rich.markup import escape
 
 from parak8s import files, provenance
 from parak8s.experiment import Experiment, flatten
 from parak8s.layout import Layout
+from parak8s.secrets import without_passwords
 
 if TYPE_CHECKING:
     from parak8s.progress import Record
@@ -26,7 +27,7 @@ class Console:
 
     def __init__(self) -> None:
         columns = (progress.TextColumn("  {task.description}"), progress.BarColumn(), progress.TimeRemainingColumn())
-        self._bar = progress.Progress(*columns, console=_out, transient=True)
+        self._bar = progress.Progress(*columns, console=_out, transient=True, disable=not _out.is_terminal)
         self._task: progress.TaskID | None = None
 
     def __enter__(self) -> Self:
@@ -69,14 +70,11 @@ class Console:
 
 
 def print_verdict(path: Path) -> bool:
-    """Print the table of reasons; return whether the gate said no."""
+    """Print every check with its reason; return whether the gate said no."""
     verdict = files.read_json(path)
-    if verdict["checks"]:
-        rows = table.Table("check", "value", "", "reason", box=None, pad_edge=False)
-        for check in verdict["checks"]:
-            mark = "[green]yes[/]" if check["passed"] else "[red]NO[/]"
-            rows.add_row(escape(check["check"]), escape(check["value"]), mark, escape(check["reason"]))
-        _out.print(rows)
+    for check in verdict["checks"]:
+        mark = "[green]yes[/]" if check["passed"] else "[red]NO [/]"
+        _out.print(f"  {mark} {escape(check['check'])}: {escape(check['reason'])}", soft_wrap=True)
     return not verdict["passed"]
 
 
@@ -90,18 +88,30 @@ def print_places(layout: Layout) -> None:
 
 def print_differences(first: Experiment, second: Experiment) -> None:
     """Print every path whose value differs, and what that means for the fingerprint."""
-    old, new = flatten(first.canonical()), flatten(second.canonical())
+    old, new = (flatten(without_passwords(experiment.canonical())) for experiment in (first, second))
     paths = [path for path in dict.fromkeys([*old, *new]) if old.get(path) != new.get(path)]
     if not paths:
         _out.print("no difference: the same point")
         return
-    width = max(map(len, paths))
-    for path in paths:
-        change = "stays" if provenance.is_outside(path) else "changes"
+    width, digests = max(map(len, paths)), {first.data.digest, second.data.digest}
+    other_data = len(digests) == 2 and None not in digests
+    changes = {path: _change(path, other_data) for path in paths}
+    for path, change in changes.items():
         values = f"{json.dumps(old.get(path))} -> {json.dumps(new.get(path))}"
         _out.print(escape(f"{path:<{width}}  {values}  (fingerprint {change})"), soft_wrap=True)
-    same = all(provenance.is_outside(path) for path in paths)
-    _out.print("same fingerprint on the same data" if same else "another fingerprint: another point of the space")
+    if "changes" in changes.values():
+        _out.print("another fingerprint: another point of the space")
+    elif "data.source" in changes and None in digests:
+        _out.print("same fingerprint if both sources hold the same data")
+    else:
+        _out.print("same fingerprint on the same data")
+
+
+def _change(path: str, other_data: bool) -> str:
+    """Return what a difference at ``path`` does to the fingerprint, in which the data counts by its digest."""
+    if path in ("data.digest", "data.source"):
+        return "changes" if other_data else "depends on the data"
+    return "stays" if provenance.is_outside(path) else "changes"
 
 
 def print_lineage(found: Lineage) -> None:
@@ -112,4 +122,6 @@ def print_lineage(found: Lineage) -> None:
             continue
         _out.print(f"[bold]{section}[/]")
         for key, value in flatten(values).items():
-            _out.print(f"  {escape(key):<44} {escape(str(value))}", soft_wrap=True)
+            for line in value if isinstance(value, list) else [value]:
+                text = line.get("reason", line) if isinstance(line, dict) else line
+                _out.print(f"  {escape(key):<44} {escape(str(text))}", soft_wrap=True)

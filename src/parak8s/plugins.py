@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import inspect
 import json
+import traceback
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, TypeVar, overload
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError
 
-from parak8s.errors import ExperimentError, InputError, nearest
+from parak8s.errors import ExperimentError, InputError, ParaK8sError, nearest
 from parak8s.experiment.mistakes import mistakes_of, shown
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -97,6 +98,24 @@ def settings_of(function: Callable[..., Any], base: type[BaseModel] = NoSettings
         reason = str(error).splitlines()[0]
         raise InputError(f"{name}: a setting has a type that cannot stand in a file: {reason}") from error
     return settings
+
+
+def call(name: str, function: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
+    """Call a loader or builder; an error in a user's own code is told as such, with its place.
+
+    Raises:
+        InputError: The code behind ``name``, written as ``package.module:function``, raised something.
+    """
+    if ":" not in name:
+        return function(*arguments, **settings)
+    try:
+        return function(*arguments, **settings)
+    except ParaK8sError:
+        raise
+    except Exception as error:
+        *_, last = traceback.extract_tb(error.__traceback__)
+        place = f"{last.filename}, line {last.lineno}"
+        raise InputError(f"{name} failed: {type(error).__name__}: {error} ({place})") from error
 
 
 def with_settings(settings: type[Settings], values: Mapping[str, Any], name: str) -> Settings:

@@ -86,8 +86,8 @@ def _python_files(module: str) -> Iterator[tuple[Path, str]]:
                 yield path, path.relative_to(place).as_posix()
 
 
-def environment() -> dict[str, Any]:
-    """Return what the run stands on: Python, platform, package versions, git commit, code digest, devices."""
+def environment(experiment: Experiment) -> dict[str, Any]:
+    """Return what the run stands on: Python, platform, package versions, git commits, code digest, devices."""
     packages = ("parak8s", "tensorflow", "keras", "mlflow", "numpy", "pydantic", "pyarrow", "scikit-learn")
     return {
         "python": platform.python_version(),
@@ -96,8 +96,14 @@ def environment() -> dict[str, Any]:
         "gpus": _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines(),
         "packages": {name: _version(name) for name in packages},
         "git": git_state(Path(parak8s.__file__).resolve().parent),
-        "code": code_digest(),
+        "own_git": {module: git_state(_folder_of(module)) for module in own_modules(experiment)},
+        "code": code_digest(*own_modules(experiment)),
     }
+
+
+def _folder_of(module: str) -> Path:
+    spec = importlib.util.find_spec(module)
+    return Path(spec.origin).resolve().parent if spec and spec.origin else Path()
 
 
 def _version(name: str) -> str | None:
@@ -116,7 +122,7 @@ def git_state(folder: Path) -> Mapping[str, str | bool | None]:
     if not _output(*git, "ls-files", "--", "."):
         return {"commit": None, "dirty": None}
     commit = _output(*git, "rev-parse", "HEAD")
-    status = _output(*git, "status", "--porcelain", "--untracked-files=no")
+    status = _output(*git, "status", "--porcelain")
     return {"commit": commit or None, "dirty": bool(status) if commit else None}
 
 

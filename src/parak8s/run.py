@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import os
+import platform
 import time
 from collections.abc import Iterator, Sequence
 from functools import reduce
@@ -60,11 +62,15 @@ def run(
     fingerprint = provenance.fingerprint(experiment, digest)
     layout = Layout(root or Path("runs") / experiment.name / fingerprint)
     context = Context(experiment, layout, digest, fingerprint, Tracker(experiment), observers)
+    _refuse_foreign(layout)
     with _faults_explained(layout.root), _alone_in(layout.root):
         _claim(context)
         try:
             _run_steps(context, narrator, only)
-        except InputError as error:
+        except EnvironmentFault:
+            _report_so_far(layout)
+            raise
+        except Exception as error:
             if run_id := files.read_json(layout.identity).get("run_id"):
                 context.tracker.fail(run_id, str(error))
             raise
@@ -111,9 +117,33 @@ def _is_done(folder: Path, key: str) -> bool:
 
 
 def _slice(experiment: Experiment, paths: Sequence[str]) -> dict[str, Any]:
-    """Return the values of the experiment at ``paths``."""
+    """Return the values of the experiment at and below ``paths``, but for those that do not change the numbers."""
     values = experiment.canonical()
-    return {path: reduce(lambda value, key: value[key], path.split("."), values) for path in paths}
+    wanted = {path: reduce(lambda value, key: value[key], path.split("."), values) for path in paths}
+    inside = {path for path in paths if not provenance.is_outside(path)}
+    return {
+        path: value
+        for path, value in flatten(wanted).items()
+        if not (provenance.is_outside(path) and any(path.startswith(f"{above}.") for above in inside))
+    }
+
+
+def _refuse_foreign(layout: Layout) -> None:
+    """Refuse a file, and a folder that holds something but no run: nothing of the user's is ever overwritten."""
+    if layout.root.exists() and not layout.root.is_dir():
+        raise InputError(f"{layout.root}: is a file; -o wants a folder")
+    if layout.root.is_dir() and not layout.identity.is_file():
+        found = sorted(path.name for path in layout.root.iterdir() if path.name != ".lock")
+        if found:
+            raise InputError(f"{layout.root}: holds {found[0]!r} and no run; choose a new or an empty folder with -o")
+
+
+def _report_so_far(layout: Layout) -> None:
+    """Whatever MLflow says: once there is an evaluation, the user gets the page."""
+    from parak8s.report import write_report
+
+    if (layout.evaluation / "step.json").is_file():
+        write_report(layout.root)
 
 
 def _claim(context: Context) -> None:
@@ -130,7 +160,8 @@ def _claim(context: Context) -> None:
     files.write_json(layout.identity, mine)
     values = without_passwords(context.experiment.canonical())
     files.write_text(layout.experiment, documents.dump(values))
-    files.write_json(layout.environment, provenance.environment())
+    if not layout.environment.is_file():  # the step train writes it again when it trains
+        files.write_json(layout.environment, provenance.environment(context.experiment))
 
 
 def _unclaim(layout: Layout) -> None:
@@ -155,11 +186,16 @@ def _difference(context: Context, theirs: dict[str, str]) -> str:
 def _alone_in(root: Path) -> Iterator[None]:
     """Hold the directory's lock, so that two runs never write into one directory."""
     root.mkdir(parents=True, exist_ok=True)
-    with (root / ".lock").open("w") as lock:
+    with (root / ".lock").open("a", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise EnvironmentFault(f"{root}: another run is working here; wait for it, or choose another -o") from None
+            who = (root / ".lock").read_text(encoding="utf-8").strip()
+            fix = "wait for it, or choose another -o"
+            raise EnvironmentFault(f"{root}: another run is working here ({who}); {fix}") from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+        lock.flush()
         yield
 
 

@@ -10,6 +10,9 @@ _QUERY = re.compile(
     r"([?&;](?:[\w.-]*(?:passw|secret|token|signature|credential|access_?key|api_?key)[\w.-]*|pwd|sig|key)=)[^&#\s\"']+",
     re.IGNORECASE,
 )
+_ADDRESS = re.compile(r"\w[\w+.-]*://")
+_ADDRESS_USER = re.compile(r"^(\w[\w+.-]*://[^:/@]*):.*@")
+_ADDRESS_QUERY = re.compile(_QUERY.pattern.replace(r"\s\"'", ""), re.IGNORECASE)
 _SECRET_KEY = re.compile(r"passw|secret|token|credential|(api|access)_?key", re.IGNORECASE)
 
 
@@ -27,4 +30,11 @@ def without_passwords(value: Any) -> Any:
         }
     if isinstance(value, list | tuple):
         return [without_passwords(item) for item in value]
-    return redacted(value) if isinstance(value, str) else value
+    return _without_password(value) if isinstance(value, str) else value
+
+
+def _without_password(value: str) -> str:
+    """Return a value without its secrets; in an address of its own, a password may hold quotes and blanks."""
+    if _ADDRESS.match(value):
+        value = _ADDRESS_QUERY.sub(r"\1***", _ADDRESS_USER.sub(r"\1:***@", value))
+    return redacted(value)

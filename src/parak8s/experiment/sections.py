@@ -227,9 +227,11 @@ class Tracking(Section):
 
     @field_validator("uri")
     @classmethod
-    def _driver_is_named(cls, uri: str | None) -> str | None:
-        if uri and re.match(r"postgres(ql)?://", uri):
+    def _store_is_known(cls, uri: str | None) -> str | None:
+        if uri is not None and re.match(r"postgres(ql)?://", uri):
             raise ValueError("SQLAlchemy needs the driver's name: write postgresql+psycopg2://...")
+        if uri is not None and not re.match(r"sqlite:///[^:]|postgresql\+psycopg2://|https?://[^/]", uri):
+            raise ValueError("expected sqlite:///FILE, postgresql+psycopg2://... or http(s)://..., got another address")
         return uri
 
 

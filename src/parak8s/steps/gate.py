@@ -37,7 +37,8 @@ def gate(experiment: Experiment, dataset: Path, evaluation: Path, verdict: Path,
     champion = tracker.champion() if experiment.gate.champion else None
     comparison = against(champion, experiment, dataset, evaluation, tracker) if champion else None
     judged = judge(experiment.gate, measured["metrics"], comparison, confidence=measured["confidence"])
-    files.write_json(verdict / "verdict.json", judged.to_json())
+    against_whom = {"name": champion.name, "version": champion.version, "run_id": champion.run_id} if champion else None
+    files.write_json(verdict / "verdict.json", {**judged.to_json(), "champion": against_whom})
     return judged
 
 

@@ -1,11 +1,13 @@
 """Step 1: from the source to a prepared dataset directory."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from parak8s import data
+from parak8s import data, plugins
 from parak8s.data import prepared, splits
 from parak8s.data.examples import Examples
 from parak8s.data.sources import Source, check_pinned, fetch
+from parak8s.errors import InputError, nearest
 from parak8s.experiment import Experiment
 from parak8s.secrets import redacted
 
@@ -32,6 +34,7 @@ def ingest(experiment: Experiment, dataset: Path) -> prepared.Manifest:
     """
     source, digest = identify(experiment)
     examples = _read(experiment, source)
+    _refuse_unknown_classes(experiment, examples.classes)
     rows = splits.assign(examples, experiment.data.split)
     return prepared.write(
         dataset,
@@ -45,4 +48,18 @@ def ingest(experiment: Experiment, dataset: Path) -> prepared.Manifest:
 
 
 def _read(experiment: Experiment, source: Source) -> Examples:
-    return data.loader(experiment.data.loader, experiment.data.options).read(source)
+    name = experiment.data.loader
+    examples = plugins.call(name, data.loader(name, experiment.data.options).read, source)
+    if not isinstance(examples, Examples):
+        raise InputError(f"loader {name}: expected parak8s.data.examples.Examples, got {type(examples).__name__}")
+    return examples
+
+
+def _refuse_unknown_classes(experiment: Experiment, classes: Sequence[str]) -> None:
+    """Find a misspelled class before anything is trained."""
+    weights = experiment.training.class_weight
+    named = {f"training.class_weight.{name}": name for name in (weights if isinstance(weights, dict) else ())}
+    named |= {f"gate.{metric}": metric.partition("/")[2] for metric in experiment.gate.thresholds() if "/" in metric}
+    for path, name in named.items():
+        if name not in classes:
+            raise InputError(f"{path}: no class {name!r}; {nearest(name, classes)}")

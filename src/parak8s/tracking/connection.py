@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from parak8s.experiment import Tracking
 
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow reads it when it is imported
+
 DEFAULT_URI = "sqlite:///mlflow.db"
 NOTHING_LOST = "nothing is lost: everything is in the run's directory, and the same command sends the rest"
 
@@ -133,9 +135,11 @@ def _environment(settings: Mapping[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Keep MLflow's and Alembic's log lines back, unless the user set MLFLOW_LOGGING_LEVEL."""
+    """Keep the log lines of MLflow, Alembic and urllib3 back, unless the user set MLFLOW_LOGGING_LEVEL."""
     loggers = (
-        [] if os.environ.get("MLFLOW_LOGGING_LEVEL") else [logging.getLogger(name) for name in ("mlflow", "alembic")]
+        []
+        if os.environ.get("MLFLOW_LOGGING_LEVEL")
+        else [logging.getLogger(name) for name in ("mlflow", "alembic", "urllib3")]
     )
     levels = [logger.level for logger in loggers]
     for logger in loggers:
