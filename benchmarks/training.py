@@ -27,7 +27,7 @@ from parak8s.data.batches import ArrayDataset
 from parak8s.data.examples import Examples
 from parak8s.experiment import Optimizer, Training
 from parak8s.models.deep_cnn import deep_cnn
-from parak8s.training import Loop
+from parak8s.training.loop import Loop
 
 REAL = Path(__file__).parents[1].parent / "shared" / "data" / "ecg" / "mitbih_train.npz"
 LEARNING_RATE = 1e-3

@@ -6,7 +6,7 @@ import keras
 import pytest
 
 from parak8s.experiment import Optimizer, Schedule, Training
-from parak8s.optimizers import WarmupThenDecay, learning_rate_at, make_optimizer, schedule
+from parak8s.training.optimizers import WarmupThenDecay, learning_rate_at, make_optimizer, schedule
 
 
 def rates(steps: list[int], *, epochs: int = 10, steps_per_epoch: int = 10, **plan: Any) -> list[float]:

@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 
 from parak8s.errors import InputError
 from parak8s.experiment import EarlyStopping
-from parak8s.progress import Record, best_epoch, should_stop, validation_record
+from parak8s.training.progress import Record, best_epoch, should_stop, validation_record
 
 
 def record(epoch: int, **values: float) -> Record:

@@ -21,7 +21,6 @@ from parak8s.errors import InputError
 from parak8s.experiment import Data, Evaluation, Experiment, Gate, ModelSpec, Optimizer, Training
 from parak8s.layout import Layout
 from parak8s.models import classifier
-from parak8s.progress import Record
 from parak8s.steps.calibrate import calibrate
 from parak8s.steps.evaluate import evaluate, occlusion, telling_examples
 from parak8s.steps.gate import gate, predictions_of
@@ -29,6 +28,7 @@ from parak8s.steps.ingest import identify, ingest
 from parak8s.steps.register import register
 from parak8s.steps.train import class_weights, train
 from parak8s.tracking.registry import Champion
+from parak8s.training.progress import Record
 
 EXPERIMENT = Experiment(
     name="steps",

@@ -17,7 +17,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from parak8s import determinism, files
+from parak8s import files
 from parak8s.data import prepared
 from parak8s.data.batches import ArrayDataset
 from parak8s.data.examples import Examples
@@ -25,9 +25,10 @@ from parak8s.errors import InputError
 from parak8s.experiment import Data, EarlyStopping, Experiment, ModelSpec, Optimizer, Schedule, Training
 from parak8s.models.deep_cnn import deep_cnn
 from parak8s.models.signals import SignalAugmentation, ZScore
-from parak8s.progress import Record
-from parak8s.tensorboard import TensorBoard
-from parak8s.training import Loop, Outcome, fit
+from parak8s.training import determinism
+from parak8s.training.loop import Loop, Outcome, fit
+from parak8s.training.progress import Record
+from parak8s.training.tensorboard import TensorBoard
 
 LENGTH, CLASSES, TRAIN = 24, 3, 100
 STRICT = Experiment(

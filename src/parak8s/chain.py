@@ -15,9 +15,9 @@ from parak8s.layout import Layout
 
 if TYPE_CHECKING:
     from parak8s.data.prepared import Manifest
-    from parak8s.progress import Record
     from parak8s.tracking import Tracker
-    from parak8s.training import Observer
+    from parak8s.training.loop import Observer
+    from parak8s.training.progress import Record
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from parak8s.layout import Layout
 from parak8s.secrets import without_passwords
 
 if TYPE_CHECKING:
-    from parak8s.progress import Record
     from parak8s.tracking.lineage import Lineage
+    from parak8s.training.progress import Record
 
 _out = console.Console(highlight=False)
 

@@ -21,7 +21,7 @@ from parak8s.layout import Layout
 from parak8s.secrets import without_passwords
 
 if TYPE_CHECKING:
-    from parak8s.training import Observer
+    from parak8s.training.loop import Observer
 
 
 class Narrator(Protocol):

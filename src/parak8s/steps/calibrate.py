@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from parak8s import calibration, determinism, files
+from parak8s import calibration, files
 from parak8s.calibration import Calibration
 from parak8s.data import prepared
 from parak8s.experiment import Experiment
+from parak8s.training import determinism
 
 
 def calibrate(experiment: Experiment, dataset: Path, training: Path, model: Path) -> Calibration:

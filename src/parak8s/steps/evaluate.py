@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parak8s import determinism, files
+from parak8s import files
 from parak8s.calibration import softmax
 from parak8s.data import prepared
 from parak8s.evaluation import measure
 from parak8s.experiment import Experiment
+from parak8s.training import determinism
 
 EXAMPLES = 9
 """Right and wrong examples kept for the report, of each."""

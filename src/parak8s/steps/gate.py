@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parak8s import determinism, files
+from parak8s import files
 from parak8s.data import prepared
 from parak8s.errors import InputError
 from parak8s.experiment import Experiment
 from parak8s.gate import Comparison, Verdict, compare, judge
 from parak8s.tracking import registry
+from parak8s.training import determinism
 
 if TYPE_CHECKING:
     from parak8s.tracking import Champion, Tracker

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parak8s import data, determinism, files
+from parak8s import data, files
 from parak8s.data import prepared
 from parak8s.errors import InputError, nearest
 from parak8s.experiment import Experiment
+from parak8s.training import determinism
 
 if TYPE_CHECKING:
-    from parak8s.training import Observer, Outcome
+    from parak8s.training.loop import Observer, Outcome
 
 
 def train(experiment: Experiment, dataset: Path, training: Path, observers: Sequence[Observer] = ()) -> Outcome:
@@ -27,8 +28,8 @@ def train(experiment: Experiment, dataset: Path, training: Path, observers: Sequ
     import keras
 
     from parak8s.models import classifier
-    from parak8s.tensorboard import TensorBoard
-    from parak8s.training import fit
+    from parak8s.training.loop import fit
+    from parak8s.training.tensorboard import TensorBoard
 
     manifest = prepared.verify(dataset)
     loader = data.loader(experiment.data.loader, experiment.data.options)

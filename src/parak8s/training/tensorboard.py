@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from parak8s import files
 
 if TYPE_CHECKING:
-    from parak8s.progress import Record
+    from parak8s.training.progress import Record
 
 LEFT_OUT = ("epoch", "timestamp_ms")
 

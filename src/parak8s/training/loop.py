@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from parak8s import files
 from parak8s.errors import InputError
-from parak8s.optimizers import learning_rate_at, make_optimizer
-from parak8s.progress import Record, best_epoch, should_stop, validation_record
+from parak8s.training.optimizers import learning_rate_at, make_optimizer
+from parak8s.training.progress import Record, best_epoch, should_stop, validation_record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

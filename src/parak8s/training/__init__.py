@@ -1,0 +1,1 @@
+"""How the network learns: the one loop, its optimizers, what it remembers, who may watch."""
