@@ -1,4 +1,4 @@
-"""Training throughput of ``parak8s.training.Loop`` against ``model.fit`` of bare Keras, in one process.
+"""Training throughput of ``parak8s.training.loop.Loop`` against bare Keras ``model.fit``, in one process.
 
 Both train the same network with the same optimizer on the same beats. Keras gets its best settings, 16 steps in one
 execution, and is tried with a tf.data pipeline and with NumPy arrays. Every round trains an epoch each way, in turns,

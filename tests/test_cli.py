@@ -267,7 +267,8 @@ def test_a_reader_that_stops_early_gives_no_traceback() -> None:
 
 def test_ctrl_c_reaches_a_running_process() -> None:
     code = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it for its children
 from parak8s import cli, run
 def hang(*_, **__):
     print("ready", flush=True)

@@ -328,6 +328,19 @@ def test_the_servable_equals_the_python_path_within_1e_6(servable: tuple[keras.M
     np.testing.assert_array_equal(again["probabilities"], served["probabilities"])  # nothing is drawn while serving
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_the_servable_says_of_an_input_that_is_not_finite_that_it_does_not_know(
+    servable: tuple[keras.Model, Path], wrong: float
+) -> None:
+    batch = beats(3)
+    batch[1, 90] = wrong
+    served = tf.saved_model.load(str(servable[1])).signatures["serving_default"](inputs=tf.constant(batch))
+    assert served["label"].numpy().tolist()[1] == -1
+    assert np.isnan(served["probabilities"][1]).all()
+    for row in (0, 2):  # the others of the batch are answered as ever
+        np.testing.assert_allclose(served["probabilities"][row], servable[0](beats(3))[row], rtol=0, atol=1e-6)
+
+
 def test_an_export_replaces_what_stood_there(model: keras.Model, servable: tuple[keras.Model, Path]) -> None:
     folder = servable[1].with_name("2")
     folder.mkdir()
