@@ -73,7 +73,7 @@ def telling_examples(probabilities: NDArray[np.float32], labels: NDArray[np.int3
 def occlusion(model: Any, inputs: NDArray[Any], probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return how much the predicted class's probability falls when a part of the signal is hidden: (n, length).
 
-    A window of a twelfth of the signal is replaced by the straight line between its ends, and moved along. Each
+    A window of a twelfth of the signal is replaced by the straight line between its neighbours, and moved along. Each
     sample gets the mean fall over the windows that cover it. Empty (n, 0) for inputs that are not signals.
 
     Source: Zeiler and Fergus (2014), arXiv:1311.2901, section 4.2.
@@ -97,7 +97,9 @@ def occlusion(model: Any, inputs: NDArray[Any], probabilities: NDArray[np.float3
 
 
 def _without(signals: NDArray[Any], start: int, width: int) -> NDArray[Any]:
-    changed = np.array(signals)
-    ends = signals[:, [start, start + width - 1]]
-    changed[:, start : start + width] = np.linspace(ends[:, 0], ends[:, 1], width, axis=1)
+    """Return the signals with a window replaced by the line between its neighbours; level at an end of the signal."""
+    changed, last = np.array(signals), signals.shape[1] - 1
+    left, right = start - 1, start + width
+    before, after = signals[:, left if left >= 0 else right], signals[:, right if right <= last else left]
+    changed[:, start:right] = np.linspace(before, after, width + 2, axis=1)[:, 1:-1]
     return changed
