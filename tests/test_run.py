@@ -251,6 +251,22 @@ def test_a_significantly_worse_challenger_leaves_the_alias_where_it_is(store: Pa
     assert champion_of(store) == before
 
 
+def test_a_verdict_on_a_champion_of_the_past_is_taken_back(store: Path, tmp_path: Path) -> None:
+    gate = "gate={champion: not_worse, categorical_accuracy: '>= 0.5'}"
+    for step in chain.STEPS[:-1]:
+        go(store, tmp_path / "slow", gate, only=step.name)
+    before = champion_of(store)
+    go(store, tmp_path / "fast", gate)
+    between = champion_of(store)
+    assert int(between) > int(before)
+    with pytest.raises(EnvironmentFault, match=f"version {between} became champion after the gate had judged"):
+        go(store, tmp_path / "slow", gate)
+    assert champion_of(store) == between
+    layout, diary = go(store, tmp_path / "slow", gate)
+    assert diary.ran == ["gate", "register"]
+    assert files.read_json(layout.gate / "verdict.json")["champion"]["version"] == between
+
+
 def test_mlflow_out_of_reach_loses_nothing(finished: Layout, store: Path, tmp_path: Path) -> None:
     root = tmp_path / "offline"
     with pytest.raises(EnvironmentFault, match=r"127\.0\.0\.1"):

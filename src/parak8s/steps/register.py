@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from parak8s import files
+from parak8s.errors import EnvironmentFault
 from parak8s.experiment import Experiment
 from parak8s.layout import Layout
 from parak8s.secrets import redacted
@@ -19,10 +20,14 @@ def register(
     version and the alias moves to it; where it refused, neither happens.
 
     Raises:
-        EnvironmentFault: MLflow cannot be reached. What was sent stays; the next call sends the rest.
+        EnvironmentFault: MLflow cannot be reached: what was sent stays, and the next call sends the rest. Or another
+            model became champion since the gate judged: the next call judges again.
     """
+    verdict = files.read_json(layout.gate / "verdict.json")
+    passed = verdict["passed"]
+    if passed and experiment.gate.champion:
+        _refuse_stale(verdict, layout, tracker, run_id)
     tracker.publish(run_id, layout.root, fingerprint=fingerprint)
-    passed = files.read_json(layout.gate / "verdict.json")["passed"]
     facts = {
         "tracking_uri": redacted(tracker.uri),
         "run_id": run_id,
@@ -33,3 +38,14 @@ def register(
     }
     files.write_json(registration / "mlflow.json", facts)
     return facts
+
+
+def _refuse_stale(verdict: dict[str, Any], layout: Layout, tracker: Tracker, run_id: str) -> None:
+    """Take the verdict back if another run moved the alias after it: it compared with a champion of the past."""
+    judged, now = verdict["champion"], tracker.champion()
+    if now and now.run_id != run_id and now.version != (judged or {}).get("version"):
+        (layout.gate / "step.json").unlink()
+        raise EnvironmentFault(
+            f"{now.name} version {now.version} became {now.alias} after the gate had judged; give the same command "
+            "again, and the gate compares with it"
+        )
