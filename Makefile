@@ -3,6 +3,8 @@ UV_VERSION := 0.13.8
 PYTHON ?= python3
 export UV_CACHE_DIR ?= $(CURDIR)/.uv/cache
 export UV_PYTHON_DOWNLOADS := never
+# Behind a proxy with a certificate of its own, the machine's store knows it.
+export UV_SYSTEM_CERTS ?= true
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
 # Nothing is written outside this folder either: libraries keep their settings and caches here.
 export MPLCONFIGDIR ?= $(CURDIR)/.uv/matplotlib

@@ -222,3 +222,11 @@ def test_two_threads_never_leave_a_mixture(tmp_path: Path) -> None:
         list(pool.map(lambda n: files.write_text(tmp_path / str(n % 2), texts[n]), range(4)))
     assert {(tmp_path / name).read_text() for name in "01"} <= set(texts)
     assert everything(tmp_path) == ["0", "1"]
+
+
+def test_whoever_reads_the_old_file_goes_on_reading_it_whole(tmp_path: Path) -> None:
+    path, seen_before = tmp_path / "state.json", tmp_path / "seen_before"
+    files.write_text(path, "old")
+    seen_before.hardlink_to(path)  # what a reader with the file open holds: the same inode
+    files.write_text(path, "new")
+    assert (seen_before.read_text(), path.read_text()) == ("old", "new")
