@@ -9,6 +9,7 @@ from parak8s.experiment import Experiment
 from parak8s.layout import Layout
 from parak8s.secrets import redacted
 from parak8s.tracking import Tracker
+from parak8s.training import determinism
 
 
 def register(
@@ -27,6 +28,7 @@ def register(
     passed = verdict["passed"]
     if passed and experiment.gate.champion:
         _refuse_stale(verdict, layout, tracker, run_id)
+    determinism.prepare(experiment)  # MLflow's Keras flavour starts TensorFlow; so it starts quietly
     tracker.publish(run_id, layout.root, fingerprint=fingerprint)
     facts = {
         "tracking_uri": redacted(tracker.uri),
