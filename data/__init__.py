@@ -6,7 +6,7 @@ from typing import Any
 from parak8s import plugins
 from parak8s.data.loader import FunctionLoader, Loader
 
-LOADERS = {"ecg": "parak8s.data.ecg:ECGLoader"}
+LOADERS = {"ecg": "parak8s.data.ecg:ECGLoader", "xray": "parak8s.data.xray:XRayLoader"}
 """Registered loaders, imported when they are asked for."""
 
 

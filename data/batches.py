@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,14 @@ from parak8s.data import prepared
 from parak8s.errors import InputError
 
 Batch = tuple[NDArray[Any], NDArray[np.int32], NDArray[np.float32]]
+
+ROWS, VALUES = 1024, 1 << 22
+"""Most examples, and about the most of their values, that a model is asked about at once."""
+
+
+def rows_at_once(input_shape: Sequence[int]) -> int:
+    """Return how many examples a model is to be asked about at once: a network needs many times their memory."""
+    return max(min(ROWS, VALUES // max(math.prod(input_shape), 1)), 1)
 
 
 class ArrayDataset(keras.utils.PyDataset):

@@ -1,7 +1,7 @@
 """What every loader returns: labelled examples as plain arrays, checked once."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +20,9 @@ class Examples:
         classes: Name of each class.
         patients: (n,), integer or text: who each example comes from; None where nobody knows.
         test: bool (n,), True for the rows that the source itself sets aside as its test set; None where it does not.
+        alike: int64 (n,): rows with the same number show nearly the same and may not stand in two splits; None where
+            nothing was compared. A loader that compares has the setting ``near_duplicates``.
+        names: What messages call each row, such as its file; None for its number. They are not kept.
         axis: What the last axis of an input means, with its unit, for plots: ``("time", "ms", 8.333)`` is name,
             unit and step; None where there is nothing to say.
         about: Facts for the data card, in the order in which they are shown.
@@ -33,6 +36,8 @@ class Examples:
     classes: tuple[str, ...]
     patients: NDArray[np.generic] | None = None
     test: NDArray[np.bool_] | None = None
+    alike: NDArray[np.int64] | None = None
+    names: Sequence[str] | None = None
     axis: tuple[str, str, float] | None = None
     about: Mapping[str, str | int | float] = field(default_factory=dict)
 
@@ -40,10 +45,12 @@ class Examples:
         n = len(self.inputs)
         if not n:
             raise InputError("the source holds no examples")
-        for name in ("labels", "patients", "test"):
+        for name in ("labels", "patients", "test", "alike"):
             value = getattr(self, name)
             if value is not None and value.shape != (n,):
                 raise InputError(f"{name}: expected shape ({n},), one for each example, got {value.shape}")
+        if self.names is not None and len(self.names) != n:
+            raise InputError(f"names: expected {n}, one for each example, got {len(self.names)}")
         if self.inputs.dtype not in (np.float32, np.uint8) or self.labels.dtype != np.int32:
             got = f"{self.inputs.dtype} and {self.labels.dtype}"
             raise InputError(f"expected float32 or uint8 inputs and int32 labels, got {got}")

@@ -25,6 +25,14 @@ class Loader(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
+    def gather(self, source: Source) -> Source:
+        """Return the source with every file that :meth:`read` takes: its digest is to name them all.
+
+        Raises:
+            InputError: A file of the source lists one that is not there.
+        """
+        return source
+
     @abstractmethod
     def read(self, source: Source) -> Examples:
         """Return the examples in ``source``.

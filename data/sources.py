@@ -5,8 +5,8 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -23,7 +23,8 @@ class Source:
     Args:
         url: As the experiment file names it.
         root: The file, or the folder; None for ``synthetic://``, which has no files.
-        files: All files of the source, sorted by name. Hidden ones (``.name``, or in such a folder) do not count.
+        files: All files of the source, sorted by name. Hidden ones (``.name``, or in such a folder) do not count. A
+            file that lists others comes with them: see :meth:`with_listed`.
     """
 
     url: str
@@ -44,10 +45,21 @@ class Source:
         if self.root is None:
             return None
         with reading(self.root):
-            if not self.root.is_dir():
+            if self.files == (self.root,):
                 return f"sha256:{sha256_of(self.root)}"
-            lines = "".join(_line(sha256_of(file), file.relative_to(self.root).as_posix()) for file in self.files)
+            lines = "".join(_line(sha256_of(file), self.name(file)) for file in self.files)
         return f"sha256:{hashlib.sha256(os.fsencode(lines)).hexdigest()}"
+
+    def name(self, file: Path) -> str:
+        """Return the path of ``file`` below the source, with slashes: the same wherever the source lies."""
+        assert self.root is not None
+        folder = self.root if self.root.is_dir() else self.root.parent
+        return Path(os.path.relpath(file, folder)).as_posix()
+
+    def with_listed(self, listed: Iterable[Path]) -> "Source":
+        """Return the source with the files that one of its own files lists: they are part of its version."""
+        files = {*self.files, *listed}
+        return replace(self, files=tuple(sorted(files, key=lambda file: os.fsencode(self.name(file)))))
 
 
 def _line(digest: str, name: str) -> str:

@@ -1,7 +1,8 @@
 """Shares examples out to splits by hash: the same example, or patient, lands in the same split for ever."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ def assign(examples: Examples, split: Split) -> dict[str, NDArray[np.intp]]:
 
     Raises:
         InputError: A split that is asked for comes out empty, a class is missing from train, ``by: patient`` without
-            known patients, or the same example (or patient) stands in two splits.
+            known patients, or the same example (or patient, or nearly the same example) stands in two splits.
     """
     keys = _keys(examples, split.by)
     fractions = split.fractions()
@@ -34,7 +35,13 @@ def assign(examples: Examples, split: Split) -> dict[str, NDArray[np.intp]]:
     if given.any():
         rows["test"] = np.flatnonzero(given)
     _refuse_empty(rows, split, examples)
-    _refuse_leakage(rows, keys, split.by)
+    if split.by == "hash":
+        _refuse_leakage(rows, keys, examples.names, lambda _: "the same example", "")
+    else:
+        _refuse_leakage(rows, keys, examples.names, lambda key: f"patient {key.decode()}", "")
+    if examples.alike is not None:
+        fix = ", or write data.options.near_duplicates: drop"
+        _refuse_leakage(rows, examples.alike.tolist(), examples.names, lambda _: "nearly the same example", fix)
     return rows
 
 
@@ -68,15 +75,27 @@ def _refuse_empty(rows: Mapping[str, NDArray[np.intp]], split: Split, examples: 
         raise InputError(f"no example of class {names} in the train split: a model cannot learn it; give more data")
 
 
-def _refuse_leakage(rows: Mapping[str, NDArray[np.intp]], keys: list[bytes], by: str) -> None:
-    """Refuse what stands in two splits, which only a test set of the source's own can bring about."""
-    seen: dict[bytes, tuple[str, int]] = {}
+def _refuse_leakage(
+    rows: Mapping[str, NDArray[np.intp]],
+    keys: Sequence[Hashable],
+    names: Sequence[str] | None,
+    what: Callable[[Any], str],
+    fix: str,
+) -> None:
+    """Refuse what stands in two splits: rows with the same key, which ``what`` puts into words."""
+    seen: dict[Hashable, tuple[str, int]] = {}
+    twice: list[tuple[str, int, str, int]] = []
     for name, indices in rows.items():
-        for row in indices:
+        for row in indices.tolist():
             other, first = seen.setdefault(keys[row], (name, row))
             if other != name:
-                what = "the same example" if by == "hash" else f"patient {keys[row].decode()}"
-                raise InputError(
-                    f"{what} is in {other} (row {first}) and in {name} (row {row}): the test would flatter the model; "
-                    "remove one of them from the source"
-                )
+                twice.append((other, first, name, row))
+    if not twice:
+        return
+    other, first, name, row = twice[0]
+    places = [names[place] if names is not None else f"row {place}" for place in (first, row)]
+    more = f", and {len(twice) - 1:,} more" if len(twice) > 1 else ""
+    raise InputError(
+        f"{what(keys[row])} is in {other} ({places[0]}) and in {name} ({places[1]}){more}: the test would flatter the "
+        f"model; remove one of them from the source{fix}"
+    )

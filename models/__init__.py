@@ -9,7 +9,7 @@ from parak8s import plugins
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-BUILDERS = {"deep_cnn": "parak8s.models.deep_cnn:deep_cnn"}
+BUILDERS = {"deep_cnn": "parak8s.models.deep_cnn:deep_cnn", "xray_cnn": "parak8s.models.xray_cnn:xray_cnn"}
 """Registered builders, imported when they are asked for."""
 
 

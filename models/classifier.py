@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from parak8s import plugins
+from parak8s.data.batches import rows_at_once
 from parak8s.errors import InputError
 from parak8s.models import BUILDERS
 from parak8s.models.calibrators import layer_of
@@ -62,8 +63,14 @@ def with_logits(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, [model.layers[-1].input, model.output])
 
 
-def predict(model: keras.Model, inputs: NDArray[np.generic], batch_size: int = 1024) -> list[NDArray[np.float32]]:
-    """Return each output of ``model`` for all ``inputs`` (n, ...), in inference mode."""
+def predict(
+    model: keras.Model, inputs: NDArray[np.generic], batch_size: int | None = None
+) -> list[NDArray[np.float32]]:
+    """Return each output of ``model`` for all ``inputs`` (n, ...), in inference mode.
+
+    ``batch_size`` None takes as many at once as fit into memory, see :func:`parak8s.data.batches.rows_at_once`.
+    """
+    batch_size = batch_size or rows_at_once(inputs.shape[1:])
     if not len(inputs):  # which convolutions do not take
         return [np.empty((0, *output.shape[1:]), np.float32) for output in model.outputs]
     forward = tf.function(

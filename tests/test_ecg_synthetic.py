@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from parak8s.data.ecg import ECGLoader, synthetic
+from parak8s.data.simulation import settings as settings_of
 from parak8s.data.sources import fetch
 from parak8s.errors import InputError
 
@@ -75,8 +76,8 @@ def test_the_loader_returns_beats_patients_and_facts() -> None:
 
 
 def test_the_defaults_are_12000_beats_of_seed_0() -> None:
-    assert synthetic.settings("synthetic://ecg") == {"beats": 12_000, "seed": 0}
-    assert synthetic.settings("synthetic://ecg?seed=4") == {"beats": 12_000, "seed": 4}
+    assert settings_of("synthetic://ecg", "ecg", synthetic.SETTINGS) == {"beats": 12_000, "seed": 0}
+    assert settings_of("synthetic://ecg?seed=4", "ecg", synthetic.SETTINGS) == {"beats": 12_000, "seed": 4}
 
 
 @pytest.mark.parametrize(

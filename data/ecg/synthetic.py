@@ -1,23 +1,22 @@
 """The source ``synthetic://ecg?beats=N&seed=S``: simulated beats, digitized and cut like those of MIT-BIH."""
 
 from dataclasses import dataclass
-from urllib.parse import parse_qsl
 
 import numpy as np
 from numpy.typing import NDArray
 
+from parak8s.data import simulation
 from parak8s.data.ecg.beats import LENGTH, RATE_HZ, Beats
 from parak8s.data.ecg.hearts import Floats, Hearts, Ints, Waves, draw_hearts
 from parak8s.data.ecg.npz import scaled
 from parak8s.data.ecg.rhythm import BREATHS_HZ, LONGEST_S, draw_intervals, draw_sequence, draw_waves, next_beats
-from parak8s.errors import InputError, nearest
 
 PROPORTIONS = (72471, 2223, 5788, 641, 6431)
 """Beats of each class in the MIT-BIH train set."""
 ADC_UNITS_PER_MV, ADC_ZERO, ADC_MAX = 200, 1024, 2047
 """11 bits over 10 mV, as MIT-BIH was digitized."""
-DEFAULTS = {"beats": 12_000, "seed": 0}
-LIMITS = {"beats": (10, 1_000_000), "seed": (0, 2**63 - 1)}
+SETTINGS = {"beats": (12_000, 10, 1_000_000), "seed": (0, 0, 2**63 - 1)}
+"""Default, least and greatest value of each setting."""
 NEXT = 0.2
 """Part of the following interval that belongs to a beat."""
 GRID = int((1 + NEXT) * LONGEST_S * RATE_HZ) + 1
@@ -48,27 +47,8 @@ def read(url: str) -> Beats:
     Raises:
         InputError: Another name or setting, or a value out of range.
     """
-    drawn = simulate(**settings(url))
+    drawn = simulate(**simulation.settings(url, "ecg", SETTINGS))
     return Beats(scaled(drawn.num, drawn.den), drawn.labels, drawn.patients)
-
-
-def settings(url: str) -> dict[str, int]:
-    """Return ``{"beats": ..., "seed": ...}`` of a URL."""
-    name, _, query = url.removeprefix("synthetic://").partition("?")
-    if name.strip("/") != "ecg":
-        raise InputError(f"{url}: no simulation {name!r}; {nearest(name, ['ecg'])}")
-    values = dict(DEFAULTS)
-    pairs = parse_qsl(query, keep_blank_values=True)
-    for key, value in pairs:
-        if key not in DEFAULTS:
-            raise InputError(f"{url}: no setting {key!r}; {nearest(key, DEFAULTS)}")
-        if [name for name, _ in pairs].count(key) > 1:
-            raise InputError(f"{url}: {key} given twice; keep one")
-        low, high = LIMITS[key]
-        if not (value.isascii() and value.isdigit() and len(value) < 20 and low <= int(value) <= high):
-            raise InputError(f"{url}: {key}: expected a whole number from {low} to {high:,}, got {value!r}")
-        values[key] = int(value)
-    return values
 
 
 def class_counts(beats: int) -> NDArray[np.int64]:

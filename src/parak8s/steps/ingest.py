@@ -6,6 +6,7 @@ from pathlib import Path
 from parak8s import data, plugins
 from parak8s.data import prepared, splits
 from parak8s.data.examples import Examples
+from parak8s.data.loader import Loader
 from parak8s.data.sources import Source, check_pinned, fetch
 from parak8s.errors import InputError, nearest
 from parak8s.experiment import Experiment
@@ -20,10 +21,19 @@ def identify(experiment: Experiment) -> tuple[Source, str]:
     Raises:
         InputError: There is no such source, or it is not the version that ``data.digest`` pins.
     """
-    source = fetch(experiment.data.source)
-    digest = source.digest() or _read(experiment, source).digest()
-    check_pinned(digest, experiment.data.digest, experiment.data.source)
+    source, digest, _ = _identify(experiment)
     return source, digest
+
+
+def _identify(experiment: Experiment) -> tuple[Source, str, Examples | None]:
+    """Return also the examples, where they had to be read."""
+    source = _loader(experiment).gather(fetch(experiment.data.source))
+    digest, examples = source.digest(), None
+    if digest is None:
+        examples = _read(experiment, source)
+        digest = examples.digest()
+    check_pinned(digest, experiment.data.digest, experiment.data.source)
+    return source, digest, examples
 
 
 def ingest(experiment: Experiment, dataset: Path) -> prepared.Manifest:
@@ -32,8 +42,9 @@ def ingest(experiment: Experiment, dataset: Path) -> prepared.Manifest:
     Raises:
         InputError: The data breaks a rule; the message names file, row and column where there is one.
     """
-    source, digest = identify(experiment)
-    examples = _read(experiment, source)
+    source, digest, examples = _identify(experiment)
+    if examples is None:
+        examples = _read(experiment, source)
     _refuse_unknown_classes(experiment, examples.classes)
     rows = splits.assign(examples, experiment.data.split)
     return prepared.write(
@@ -47,9 +58,13 @@ def ingest(experiment: Experiment, dataset: Path) -> prepared.Manifest:
     )
 
 
+def _loader(experiment: Experiment) -> Loader:
+    return data.loader(experiment.data.loader, experiment.data.options)
+
+
 def _read(experiment: Experiment, source: Source) -> Examples:
     name = experiment.data.loader
-    examples = plugins.call(name, data.loader(name, experiment.data.options).read, source)
+    examples = plugins.call(name, _loader(experiment).read, source)
     if not isinstance(examples, Examples):
         raise InputError(f"loader {name}: expected parak8s.data.examples.Examples, got {type(examples).__name__}")
     return examples

@@ -27,6 +27,7 @@ def train(experiment: Experiment, dataset: Path, training: Path, observers: Sequ
     determinism.prepare(experiment)
     import keras
 
+    from parak8s.data.batches import rows_at_once
     from parak8s.models import classifier
     from parak8s.training.loop import fit
     from parak8s.training.tensorboard import TensorBoard
@@ -36,7 +37,7 @@ def train(experiment: Experiment, dataset: Path, training: Path, observers: Sequ
     weights = class_weights(experiment, manifest)
     batch_size, seed = experiment.data.batch_size, experiment.seed
     batches = loader.batches(dataset, "train", batch_size=batch_size, shuffle=True, seed=seed, class_weights=weights)
-    validation = loader.batches(dataset, "validation", batch_size=max(batch_size, 1024))
+    validation = loader.batches(dataset, "validation", batch_size=max(batch_size, rows_at_once(manifest.input_shape)))
     keras.config.set_dtype_policy(experiment.training.precision)
     try:
         model = classifier.build(experiment.model, loader, manifest, seed=seed)

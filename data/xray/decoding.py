@@ -1,0 +1,91 @@
+"""Reads many images in parallel into one array, and collects what is wrong with the bad ones."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from parak8s.data.sources import reading
+from parak8s.data.xray import dicom, pictures
+from parak8s.data.xray.dicom import Identifiers
+from parak8s.data.xray.frame import Frame
+from parak8s.data.xray.listing import Listing
+from parak8s.data.xray.pictures import Levels
+from parak8s.errors import InputError
+
+SHOWN = 5
+"""Bad images that a message tells of; the rest are counted."""
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """How one image is read; see the settings of the loader."""
+
+    frame: Frame
+    levels: Levels
+    identifiers: Identifiers
+
+    def read(self, image: Path | NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return one image, from its file or its pixels, as uint8 (size, size, 1).
+
+        Raises:
+            InputError: It cannot be read as an X-ray.
+            EnvironmentFault: The file may not be read, or a library is missing.
+        """
+        if not isinstance(image, Path):
+            return self.frame.pixels(Image.fromarray(image))
+        with reading(image):
+            with image.open("rb") as file:
+                head = file.read(dicom.PREAMBLE + 4)
+            if dicom.is_dicom(head):
+                return dicom.read(image, self.frame, self.levels, self.identifiers)
+            return pictures.read(image, self.frame, self.levels)
+
+
+def read_all(listing: Listing, decoder: Decoder) -> tuple[NDArray[np.uint8], dict[int, InputError]]:
+    """Return all images, uint8 (n, size, size, 1), and what is wrong with the bad ones, by row; these stay black.
+
+    Threads suffice: the decoders let others work. Each holds one image of full size at a time.
+    """
+    size = decoder.frame.size
+    pixels = np.zeros((len(listing.images), size, size, 1), np.uint8)
+
+    def read(row: int) -> InputError | None:
+        try:
+            pixels[row] = decoder.read(listing.images[row])
+        except InputError as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(cores(), thread_name_prefix="images") as readers:
+        errors = enumerate(_in_order(readers, read, len(pixels)))
+        bad = {row: error for row, error in errors if error is not None}
+    return pixels, bad
+
+
+def _in_order(
+    readers: ThreadPoolExecutor, read: Callable[[int], InputError | None], count: int
+) -> Iterator[InputError | None]:
+    try:
+        yield from readers.map(read, range(count))
+    finally:
+        readers.shutdown(cancel_futures=True)  # after a fault the others need not be read
+
+
+def cores() -> int:
+    """Return how many threads may run at the same time."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def told(bad: dict[int, InputError], count: int) -> str:
+    """Return what is wrong with the ``bad`` ones of ``count`` images, in one message."""
+    if len(bad) == 1:
+        return str(*bad.values())
+    lines = [str(error) for error in bad.values()]
+    more = [f"and {len(lines) - SHOWN:,} more"] if len(lines) > SHOWN else []
+    return "\n  ".join([f"{len(lines):,} of {count:,} images cannot be used:", *lines[:SHOWN], *more])
