@@ -107,7 +107,7 @@ def _what_else(head: bytes) -> str:
             return what
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "a WebP image"
-    text = head.decode("utf-8", errors="replace")[:-1].lstrip("\ufeff")
+    text = head.decode("utf-8", errors="replace").lstrip("\ufeff").rstrip("\ufffd")
     if all(letter.isprintable() or letter.isspace() for letter in text) and "\ufffd" not in text:
         return f"text that begins with {text.strip()[:24]!r}"
     return "not an image that we know"
