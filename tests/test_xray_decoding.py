@@ -4,9 +4,11 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from parak8s.data.xray import dicom, pictures
@@ -100,9 +102,13 @@ def test_the_orientation_of_the_exif_data_is_carried_out(orientation: int, tmp_p
 
 
 def test_a_jpeg_is_decoded_at_an_eighth_where_that_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = []
-    fitted = Frame.fitted
-    monkeypatch.setattr(Frame, "fitted", lambda frame, image: sizes.append(image.size) or fitted(frame, image))
+    sizes, fitted = [], Frame.fitted
+
+    def measured(frame: Frame, image: Image.Image) -> Image.Image:
+        sizes.append(image.size)
+        return fitted(frame, image)
+
+    monkeypatch.setattr(Frame, "fitted", measured)
     for shape in ((1024, 512), (1023, 511), (130, 129)):
         read(write(tmp_path / "a.jpeg", jpeg(smooth(*shape))))
     assert sizes == [(64, 128), (128, 256), (65, 65)]
@@ -116,12 +122,12 @@ def test_real_x_rays_come_out_as_pillow_decodes_them_whole() -> None:
         assert far(read(path, frame), np.asarray(expected)) < 2, path
 
 
-def windowed(stored: np.ndarray, centre: float, width: float) -> Pixels:
+def windowed(stored: NDArray[Any], centre: float, width: float) -> Pixels:
     """Return the linear window of DICOM PS3.3, C.11.2.1.2, with the standard's three cases, as bytes."""
     x = stored.astype(float)
     inside = ((x - (centre - 0.5)) / (width - 1) + 0.5) * 255
     cases = [x <= centre - 0.5 - (width - 1) / 2, x > centre - 0.5 + (width - 1) / 2]
-    return np.rint(np.select(cases, [0.0, 255.0], inside)).astype(np.uint8)
+    return np.asarray(np.rint(np.select(cases, [0.0, 255.0], inside)), np.uint8)
 
 
 STORED = np.linspace(0, 4095, 64 * 64).reshape(64, 64).astype(np.uint16)
@@ -158,8 +164,10 @@ def test_monochrome1_is_inverted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("bits", "dtype"), [(8, np.uint8), (10, np.uint16), (12, np.uint16), (16, np.uint16)])
-def test_without_a_window_the_stored_bits_are_the_scale(bits: int, dtype: type, tmp_path: Path) -> None:
-    stored = np.linspace(0, 2**bits - 1, 64 * 64).reshape(64, 64).astype(dtype)
+def test_without_a_window_the_stored_bits_are_the_scale(
+    bits: int, dtype: type[np.uint8 | np.uint16], tmp_path: Path
+) -> None:
+    stored: NDArray[Any] = np.linspace(0, 2**bits - 1, 64 * 64).reshape(64, 64).astype(dtype)
     expected = np.rint(stored * (255 / (2**bits - 1))).astype(np.uint8)
     np.testing.assert_array_equal(read(write_dicom(tmp_path / "a", stored, bits=bits)), expected)
 
