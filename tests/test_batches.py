@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from parak8s.data import prepared
-from parak8s.data.batches import ArrayDataset, ECGDataset
+from parak8s.data.batches import ArrayDataset, ECGDataset, rows_at_once
 from parak8s.data.examples import Examples
 from parak8s.errors import InputError
 
@@ -161,3 +161,10 @@ def test_keras_trains_on_it_and_each_of_its_epochs_has_the_next_order(tmp_path: 
     for epoch in whole:
         expected = np.random.default_rng((2, epoch)).permutation(30)
         assert [rows[epoch][index] for index in range(4)] == [part.tolist() for part in np.split(expected, [8, 16, 24])]
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((187,), 1024), ((64, 64, 1), 1024), ((224, 224, 1), 83), ((9000, 9000), 1)]
+)
+def test_a_model_is_asked_about_fewer_large_examples_at_once(shape: tuple[int, ...], expected: int) -> None:
+    assert rows_at_once(shape) == expected

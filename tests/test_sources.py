@@ -334,3 +334,12 @@ def test_the_cache_stands_where_the_platform_keeps_caches(monkeypatch: pytest.Mo
         "darwin": home / "Library/Caches/parak8s",
         "win32": Path("/local/parak8s"),
     }
+
+
+def test_the_files_that_a_file_lists_are_part_of_its_version_wherever_they_lie(tmp_path: Path) -> None:
+    tree(tmp_path, {"list/a.csv": "abc", "list/in/b": "abc", "beside/c": "abc"})
+    source = fetch(str(tmp_path / "list" / "a.csv"))
+    listed = [tmp_path / "list" / "in" / "b", tmp_path / "list" / ".." / "beside" / "c"]
+    lines = "".join(f"{ABC[7:]}  {name}\n" for name in ("../beside/c", "a.csv", "in/b"))
+    assert source.with_listed(listed).digest() == "sha256:" + hashlib.sha256(lines.encode()).hexdigest()
+    assert source.digest() == ABC

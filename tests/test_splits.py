@@ -1,5 +1,6 @@
 """Splits: disjoint, complete, the same for ever, and honest."""
 
+import dataclasses
 import hashlib
 import math
 from typing import Any
@@ -203,3 +204,32 @@ def test_a_share_of_nothing_gives_an_empty_split() -> None:
 def test_nothing_to_test_on_is_refused() -> None:
     with pytest.raises(InputError, match=r"the test split is empty \(400 examples\); raise data\.split\.test"):
         assign(examples(400), Split(train=0.8, validation=0.1, calibration=0.1, test=0.0))
+
+
+def test_nearly_the_same_example_in_two_splits_is_refused_by_the_names_of_both() -> None:
+    each = examples(200)
+    found = assign(each, Split())
+    one, other = int(found["train"][0]), int(found["test"][0])
+    alike = np.arange(200)
+    alike[other] = one
+    names = [f"{row}.png" for row in range(200)]
+    with pytest.raises(InputError) as caught:
+        assign(dataclasses.replace(each, alike=alike, names=names), Split())
+    assert str(caught.value) == (
+        f"nearly the same example is in train ({one}.png) and in test ({other}.png): the test would flatter the model; "
+        "remove one of them from the source, or write data.options.near_duplicates: drop"
+    )
+
+
+def test_nearly_the_same_examples_may_stand_in_one_split() -> None:
+    each = examples(200)
+    found = assign(each, Split())
+    alike = np.arange(200)
+    alike[found["train"][1]] = found["train"][0]
+    again = assign(dataclasses.replace(each, alike=alike), Split())
+    assert rows(again) == rows(found)
+
+
+def test_every_example_needs_its_name() -> None:
+    with pytest.raises(InputError, match="names: expected 200, one for each example, got 3"):
+        dataclasses.replace(examples(200), names=("a", "b", "c"))
