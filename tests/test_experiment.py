@@ -419,6 +419,12 @@ def test_the_shipped_experiments_name_the_schema_for_editors() -> None:
         assert "# yaml-language-server: $schema=schema.json" in path.read_text(encoding="utf-8").splitlines()[:2]
 
 
+def test_records_of_the_same_name_in_two_loaders_stay_apart() -> None:
+    definitions = json_schema()["$defs"]
+    assert set(definitions["Data.ecg.Augment"]["properties"]) == {"stretch", "scale", "noise"}
+    assert {"rotation", "flip"} < set(definitions["Data.xray.Augment"]["properties"])
+
+
 def test_every_reference_in_the_schema_leads_somewhere_and_every_section_is_closed() -> None:
     schema = json_schema()
     text = json.dumps(schema)

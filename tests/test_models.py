@@ -24,8 +24,16 @@ from parak8s.experiment import ModelSpec
 from parak8s.models import classifier
 from parak8s.models.signals import SignalAugmentation, ZScore
 
-SMALL: dict[str, dict[str, Any]] = {"deep_cnn": {"filters": 4, "growth": 2, "blocks": 2, "units": 8}}
+SMALL: dict[str, dict[str, Any]] = {
+    "deep_cnn": {"filters": 4, "growth": 2, "blocks": 2, "units": 8},
+    "xray_cnn": {"filters": 4, "blocks": 2},
+}
 """Params that make each builder's network small."""
+SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
+    "deep_cnn": ((187,), (187, 1), (50, 3), (2,)),
+    "xray_cnn": ((24, 20, 1), (16, 16, 3), (33, 7, 1), (4, 4, 2)),
+}
+"""Examples that each builder takes; the first is the one that tests use who do not care."""
 
 
 class Signals(Loader):
@@ -61,7 +69,7 @@ def manifest(shape: tuple[int, ...] = (187,), dtype: str = "float32", classes: i
 def built(builder: str = "deep_cnn", *, loader: Loader | None = None, like: Manifest | None = None) -> keras.Model:
     keras.utils.set_random_seed(1)
     spec = ModelSpec(builder=builder, params=SMALL.get(builder, {}))
-    return classifier.build(spec, loader or Signals(), like or manifest(), seed=1)
+    return classifier.build(spec, loader or Signals(), like or manifest(SHAPES.get(builder, ((187,),))[0]), seed=1)
 
 
 def stirred(network: keras.Model) -> keras.Model:
@@ -86,11 +94,13 @@ def model() -> keras.Model:
 
 
 def test_every_builder_is_tested_here() -> None:
-    assert set(SMALL) == set(models.BUILDERS)
+    assert set(SMALL) == set(SHAPES) == set(models.BUILDERS)
 
 
-@pytest.mark.parametrize("builder", models.BUILDERS)
-@pytest.mark.parametrize(("shape", "classes"), [((187,), 5), ((187, 1), 2), ((50, 3), 8), ((2,), 3)])
+@pytest.mark.parametrize(
+    ("builder", "shape", "classes"),
+    [(name, *each) for name in SHAPES for each in zip(SHAPES[name], (5, 2, 8, 3), strict=True)],
+)
 def test_a_builder_maps_a_batch_to_as_many_logits_as_there_are_classes(
     builder: str, shape: tuple[int, ...], classes: int
 ) -> None:
@@ -109,7 +119,7 @@ def test_a_builders_weights_follow_from_the_seed_and_all_of_them_learn(builder: 
     for its, other in zip(one.weights, same.weights, strict=True):
         np.testing.assert_array_equal(its, other)
     with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(tf.square(stirred(one)(beats(16), training=True) - 1))
+        loss = tf.reduce_mean(tf.square(stirred(one)(beats(16, SHAPES[builder][0]), training=True) - 1))
     for variable, gradient in zip(one.weights, tape.gradient(loss, one.weights), strict=True):
         assert (gradient is None or not tf.reduce_any(gradient != 0)) != variable.trainable, variable.path
 
@@ -117,10 +127,11 @@ def test_a_builders_weights_follow_from_the_seed_and_all_of_them_learn(builder: 
 @pytest.mark.parametrize("builder", models.BUILDERS)
 def test_a_saved_network_gives_the_same_numbers(builder: str, tmp_path: Path) -> None:
     network = stirred(built(builder))
-    network(beats(16), training=True)
+    network(beats(16, SHAPES[builder][0]), training=True)
     network.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)
-    np.testing.assert_array_equal(loaded(beats(9)), network(beats(9)))
+    some = beats(9, SHAPES[builder][0])
+    np.testing.assert_array_equal(loaded(some), network(some))
 
 
 @pytest.mark.parametrize("builder", models.BUILDERS)

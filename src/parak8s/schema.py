@@ -16,11 +16,13 @@ def json_schema() -> dict[str, Any]:
     ):
         conditions = []
         for name in registered:
-            settings = settings_of(name).model_json_schema()
-            definitions |= settings.pop("$defs", {})
-            definitions[f"{section}.{name}"] = settings
+            # records within are named after their owner: two loaders may each have an Augment
+            own = f"{section}.{name}"
+            settings = settings_of(name).model_json_schema(ref_template=f"#/$defs/{own}.{{model}}")
+            definitions |= {f"{own}.{inner}": record for inner, record in settings.pop("$defs", {}).items()}
+            definitions[own] = settings
             found = {"properties": {key: {"const": name}}, "required": [key]}
-            then = {"properties": {options: {"$ref": f"#/$defs/{section}.{name}"}}}
+            then = {"properties": {options: {"$ref": f"#/$defs/{own}"}}}
             conditions.append({"if": found, "then": then})
         definitions[section]["allOf"] = conditions
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "ParaK8s experiment"}
