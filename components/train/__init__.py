@@ -1,0 +1,38 @@
+"""The component ``train``: from a prepared dataset to a network."""
+
+from kfp import dsl
+from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
+
+from parak8s.components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def train(
+    settings: str,
+    dataset: Input[Dataset],
+    training: Output[Model],
+    metrics: Output[Metrics],
+    overrides: str = "",
+    code: Input[Artifact] = None,
+):
+    """Train the network of an experiment on the split ``train``, watching the split ``validation``.
+
+    Args:
+        settings: The part of the experiment from configure, or a whole experiment file.
+        dataset: From ingest.
+        training: Folder with model.keras (raw batch -> logits), history.json and environment.json.
+        metrics: Values of the epoch whose weights were kept.
+        overrides: path=value, separated by spaces; a sweep gives each of its points here.
+        code: Folder with modules of your own.
+    """
+    from pathlib import Path
+
+    from parak8s import files, provenance
+    from parak8s.components import pictures, runtime
+    from parak8s.steps import train as step
+
+    with runtime.experiment(settings, code, overrides) as point, files.folder(Path(training.path)) as folder:
+        outcome = step.train(point, Path(dataset.path), folder, runtime.observers(point))
+        files.write_json(folder / "environment.json", provenance.environment(point))
+    training.metadata["overrides"] = overrides
+    pictures.log_epoch(metrics, outcome.records[outcome.kept_epoch - 1])
