@@ -20,6 +20,9 @@ from parak8s.secrets import redacted, without_passwords
 if TYPE_CHECKING:
     from parak8s.training.loop import Observer
 
+SENTENCE, EXIT_CODE = "parak8s: ", "exit code "
+"""How a task's log begins the lines that say why it failed."""
+
 
 @contextlib.contextmanager
 def experiment(settings: str, code: Any = None, overrides: str = "", *, name: str = "settings") -> Iterator[Experiment]:
@@ -43,7 +46,8 @@ def sentences() -> Iterator[None]:
     try:
         yield
     except ParaK8sError as error:
-        print(f"parak8s: {redacted(str(error))}", file=sys.stderr, flush=True)  # noqa: T201 - a pod's log is its voice
+        text = f"{SENTENCE}{redacted(str(error))}\n{EXIT_CODE}{error.exit_code}"
+        print(text, file=sys.stderr, flush=True)  # noqa: T201 - a pod's log is its voice
         sys.exit(error.exit_code)
 
 
@@ -65,6 +69,11 @@ def observers(point: Experiment) -> list[Observer]:
     from parak8s.components.live import Log, Platform
 
     return [Log(), *([Platform(point)] if os.environ.get("MLFLOW_RUN_ID") else [])]
+
+
+def addresses(**artifacts: Any) -> dict[str, str]:
+    """Return where each artifact lies."""
+    return {name: artifact.uri for name, artifact in artifacts.items()}
 
 
 def run_directory(root: Path, point: Experiment, *, fingerprint: str, digest: str, **artifacts: Any) -> Layout:

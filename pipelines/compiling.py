@@ -129,7 +129,7 @@ def documents_for(request: Request) -> list[dict[str, Any]]:
     Raises:
         InputError: The pipeline is larger than a cluster takes.
     """
-    from parak8s.pipelines import spec
+    from parak8s.components import spec
 
     with tempfile.TemporaryDirectory() as folder:
         found = spec.documents_of(graph(request, Path(folder)))
@@ -144,7 +144,7 @@ def documents_for(request: Request) -> list[dict[str, Any]]:
 
 def compiled(request: Request) -> str:
     """Return the pipeline as the YAML text that the dashboard, ``kfp`` and :func:`parak8s.cluster.submit` take."""
-    from parak8s.pipelines import spec
+    from parak8s.components import spec
 
     comment = f"The pipeline {request.name}, made from its experiment file by: parak8s compile"
     return spec.dumped(documents_for(request), comment)
@@ -155,7 +155,7 @@ def manifests(request: Request, namespace: str | None = None) -> str:
 
     The version is named by its content: the same file applied twice changes nothing, another one adds a version.
     """
-    from parak8s.pipelines import spec
+    from parak8s.components import spec
 
     pipeline_spec, *platform_spec = documents_for(request)
     version = f"{request.name}-{provenance.digest([pipeline_spec, platform_spec])[:12]}"

@@ -29,6 +29,8 @@ def own_code(embedded: EmbeddedInput[Artifact], code: Output[Artifact]):
 
     Args:
         embedded: Folder inside the component.
+
+    Returns:
         code: The same folder, for the argument ``code`` of the other components.
     """
     import shutil

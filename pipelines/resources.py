@@ -15,8 +15,8 @@ LIGHT = ("configure", "own-code", "points", "keep-best", "outcome")
 """Tasks that look at texts and small files."""
 TALKS_TO_NETWORK = ("ingest", "gate", "register", "record")
 """Tasks that are tried again: a source, a registry or a database may be away for a moment."""
-NEVER_CACHED = ("configure", "gate", "report", "register", "record", "outcome")
-"""Tasks that look at the world outside their inputs, or write to it."""
+NEVER_CACHED = ("configure", "keep-best", "gate", "report", "register", "record", "outcome")
+"""Tasks that look at the world outside their inputs or write to it, and one whose outputs say who won."""
 
 _BYTES = {"k": 3, "K": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 

@@ -28,7 +28,7 @@ SPEC: dict[str, Any] = {
     },
     "schemaVersion": "2.1.0",
 }
-PLATFORM = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {"ingest": {}}}}}}
+PLATFORM: dict[str, Any] = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {"ingest": {}}}}}}
 
 
 @pytest.fixture(autouse=True, name="home")

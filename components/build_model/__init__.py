@@ -20,12 +20,14 @@ def build_model(
 
     Args:
         dataset: From ingest or a load component.
-        model: File model.keras, untrained, with seeded weights.
         builder: Registered name, or package.module:function of your own.
         params: Arguments of the builder, as YAML or JSON.
         options: Settings of the dataset's loader, as YAML or JSON; its preprocessing comes from them.
         seed: Of the weights.
         code: Folder with modules of your own.
+
+    Returns:
+        model: File model.keras, untrained, with seeded weights.
     """
     from pathlib import Path
 

@@ -22,8 +22,10 @@ def calibrate(
         settings: The part of the experiment from configure, or a whole experiment file.
         dataset: From ingest.
         training: From train.
-        model: Folder with model.keras and saved_model/1/ (raw batch -> probabilities), and calibration.json.
         code: Folder with modules of your own.
+
+    Returns:
+        model: Folder with model.keras and saved_model/1/ (raw batch -> probabilities), and calibration.json.
     """
     from pathlib import Path
 

@@ -23,11 +23,13 @@ def evaluate(
         settings: The part of the experiment from configure, or a whole experiment file.
         dataset: From ingest.
         model: From calibrate.
+        code: Folder with modules of your own.
+
+    Returns:
         evaluation: Folder with metrics.json (values with confidence intervals), predictions.npz and examples.npz.
         metrics: Each metric, for the run page.
         confusion_matrix: Rows true classes, columns predicted ones.
         roc_curve: Of the second class where there are two, else of all decisions class against rest together (micro).
-        code: Folder with modules of your own.
     """
     from pathlib import Path
 

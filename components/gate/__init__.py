@@ -21,12 +21,12 @@ def gate(
         experiment: The whole experiment, from configure.
         dataset: From ingest.
         evaluation: From evaluate.
-        verdict: Folder with verdict.json.
-        summary: The verdict with its reasons.
         code: Folder with modules of your own.
 
     Returns:
-        Whether every check passed.
+        verdict: Folder with verdict.json.
+        summary: The verdict with its reasons.
+        Output: Whether every check passed.
     """
     from pathlib import Path
 

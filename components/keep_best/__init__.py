@@ -30,12 +30,12 @@ def keep_best(
         points: From points.
         monitor: loss, accuracy, val_loss, val_accuracy, val_auc or val_f1.
         trained: One network for each point, from train.
-        training: The best one.
-        leaderboard: All points, the best first.
-        metrics: Values of the best one's kept epoch.
         code: Folder with modules of your own.
 
     Returns:
+        training: The best one.
+        leaderboard: All points, the best first.
+        metrics: Values of the best one's kept epoch.
         experiment: The experiment with the best point's overrides.
         fingerprint: Of the best point.
         digest: Version of the data, as it came in.

@@ -23,7 +23,6 @@ def load_ecg(
 
     Args:
         source: Folder, file or URL: heartbeat CSV, npz, WFDB records; or synthetic://ecg?beats=12000.
-        dataset: Folder with train/, validation/, calibration/, test/ (inputs.npy, labels.npy) and manifest.json.
         digest: sha256:... pins the version of the source: anything else is refused.
         form: auto, heartbeat_csv, npz or wfdb.
         protocol: none, or ds1_ds2 (de Chazal et al. 2004: train and test patients are different).
@@ -32,6 +31,9 @@ def load_ecg(
         validation: Share of the split.
         calibration: Share of the split.
         test: Share of the split.
+
+    Returns:
+        dataset: Folder with train/, validation/, calibration/, test/ (inputs.npy, labels.npy) and manifest.json.
     """
     from parak8s.components import preparation
 

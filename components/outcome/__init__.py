@@ -14,6 +14,8 @@ def outcome(experiment: str, overrides: str, status: PipelineTaskFinalStatus, ou
         experiment: Text of the experiment file, as the run was given it.
         overrides: As the run was given them.
         status: State of the run and the error of the task that failed, from KFP.
+
+    Returns:
         outcome: State, error and what to do, on half a page; its metadata holds state and error.
     """
     from pathlib import Path

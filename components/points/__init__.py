@@ -16,7 +16,7 @@ def points(experiment: str, points: str, code: Input[Artifact] = None) -> list:
         code: Folder with modules of your own.
 
     Returns:
-        For each point its name and its overrides as one line.
+        Output: For each point its name and its overrides as one line.
     """
     from parak8s.components import runtime
     from parak8s.sweep import read_points

@@ -37,8 +37,10 @@ def record(
         evaluation: From evaluate.
         verdict: From gate.
         page: From report.
-        recorded: mlflow.json: the run; its metadata links to MLflow's page.
         code: Folder with modules of your own.
+
+    Returns:
+        recorded: mlflow.json: the run; its metadata links to MLflow's page.
     """
     import tempfile
     from pathlib import Path

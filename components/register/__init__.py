@@ -37,8 +37,10 @@ def register(
         evaluation: From evaluate.
         verdict: From gate.
         page: From report.
-        registered: mlflow.json: run, registered model, version; its metadata links to MLflow's pages.
         code: Folder with modules of your own.
+
+    Returns:
+        registered: mlflow.json: run, registered model, version; its metadata links to MLflow's pages.
     """
     import tempfile
     from pathlib import Path

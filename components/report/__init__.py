@@ -30,6 +30,8 @@ def report(
         model: From calibrate.
         evaluation: From evaluate.
         verdict: From gate.
+
+    Returns:
         page: One self-contained HTML page.
         summary: Verdict and metrics on half a page.
     """
@@ -45,5 +47,8 @@ def report(
             Path(folder), point, fingerprint=fingerprint, digest=digest,
             dataset=dataset, training=training, model=model, evaluation=evaluation, gate=verdict,
         )  # fmt: skip
+        page.metadata["made_of"] = runtime.addresses(
+            dataset=dataset, training=training, model=model, evaluation=evaluation, gate=verdict
+        )
         files.write_text(Path(page.path), write_report(layout.root).read_text(encoding="utf-8"))
         files.write_text(Path(summary.path), pictures.summary_page(point, layout))

@@ -20,10 +20,12 @@ def train(
     Args:
         settings: The part of the experiment from configure, or a whole experiment file.
         dataset: From ingest.
-        training: Folder with model.keras (raw batch -> logits), history.json and environment.json.
-        metrics: Values of the epoch whose weights were kept.
         overrides: path=value, separated by spaces; a sweep gives each of its points here.
         code: Folder with modules of your own.
+
+    Returns:
+        training: Folder with model.keras (raw batch -> logits), history.json and environment.json.
+        metrics: Values of the epoch whose weights were kept.
     """
     from pathlib import Path
 

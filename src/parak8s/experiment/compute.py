@@ -75,6 +75,8 @@ class Compute(Section):
     tolerations: tuple[Toleration, ...] = ()
     volumes: tuple[Volume, ...] = ()
     secrets: tuple[Secret, ...] = ()
+    service_account: Name | None = None
+    """Kubernetes account that the pods run as; null: the server's default."""
     env: dict[Variable, str] = Field(default_factory=dict)
     """Environment variables of every pod. Passwords belong into ``secrets``."""
     retries: NotBelowZero = 2
@@ -93,7 +95,7 @@ class Recurrence(Section):
     """When the pipeline runs again by itself (a recurring run of KFP)."""
 
     cron: Text | None = None
-    """Six fields, seconds first: ``0 30 2 * * *`` is every night at 02:30 (UTC unless the server says otherwise)."""
+    """``30 2 * * *`` is every night at 02:30, in the server's time zone; six fields begin with the seconds."""
     every_s: Annotated[int, Field(ge=60)] | None = None
     """Seconds between two starts; instead of ``cron``."""
     start: Moment | None = None
@@ -106,10 +108,9 @@ class Recurrence(Section):
 
     @field_validator("cron")
     @classmethod
-    def _six_fields(cls, cron: str | None) -> str | None:
-        if cron is not None and not cron.startswith("@") and len(cron.split()) != 6:
-            five = f"; write '0 {cron}'" if len(cron.split()) == 5 else ""
-            raise ValueError(f"KFP's cron has six fields, seconds first, such as '0 30 2 * * *', got {cron!r}{five}")
+    def _has_its_fields(cls, cron: str | None) -> str | None:
+        if cron is not None and not cron.startswith("@") and len(cron.split()) not in (5, 6):
+            raise ValueError(f"expected five fields, such as '30 2 * * *', or six, seconds first, got {cron!r}")
         return cron
 
     @model_validator(mode="after")
