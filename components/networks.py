@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from parak8s import data
+from parak8s import data, files
 from parak8s.components import runtime
 from parak8s.data import prepared
 from parak8s.experiment import documents
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def build(
     dataset: Path, model: Path, builder: str, params: str, options: str, seed: int, code: Any = None
 ) -> keras.Model:
-    """Write an untrained network into the file ``model`` and return it; see the component ``build_model``."""
+    """Write ``model.keras``, untrained, into the folder ``model`` and return it; see the component ``build_model``."""
     with runtime.sentences():
         manifest = prepared.verify(dataset)
         values = {
@@ -38,7 +38,6 @@ def build(
 
         loader = data.loader(point.data.loader, point.data.options)
         network = classifier.build(point.model, loader, manifest, seed=point.seed)
-        aside = model.with_name(f".{model.name}.keras")
-        network.save(aside)
-        aside.replace(model)
+        with files.folder(model) as folder:
+            network.save(folder / "model.keras")
     return network

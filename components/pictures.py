@@ -12,7 +12,7 @@ import numpy as np
 from parak8s import files
 from parak8s.data.prepared import Manifest
 from parak8s.errors import ParaK8sError
-from parak8s.experiment import Experiment
+from parak8s.experiment import Experiment, documents
 from parak8s.gate import Verdict
 from parak8s.layout import Layout
 
@@ -100,13 +100,10 @@ def outcome_page(experiment: str, overrides: str, state: str, error: str | None)
         state: Of the run: SUCCEEDED, FAILED, CANCELLED.
         error: What KFP says of the task that failed.
     """
-    from parak8s.components.runtime import split_overrides
-    from parak8s.loading import parse
-
     try:
-        name = parse(experiment, "experiment", split_overrides(overrides)).name
-    except ParaK8sError as broken:  # the steps have said so too
-        name, error = "experiment", str(broken)
+        name = documents.parse(experiment, "experiment").data.get("name", "experiment")
+    except ParaK8sError:  # configure has said what is wrong
+        name = "experiment"
     lines = [f"# {name}: {state}", "", *([f"Overrides: `{overrides}`", ""] if overrides else [])]
     lines += ["```", error, "```", ""] if error else []
     if state != "SUCCEEDED":

@@ -105,8 +105,8 @@ def _release(
     model = placed(calibrate(settings=known["calibrate"], dataset=dataset, training=training, **code)).outputs["model"]
     measured = placed(evaluate(settings=known["evaluate"], dataset=dataset, model=model, **code)).outputs["evaluation"]
     judged = placed(gate(experiment=known["experiment"], dataset=dataset, evaluation=measured, **code))
-    run = {"dataset": dataset, "training": training, "model": model, "evaluation": measured}
-    run = point | run | {"verdict": judged.outputs["verdict"]} | code
+    made = {"dataset": dataset, "training": training, "model": model, "evaluation": measured}
+    run = {**point, **made, "verdict": judged.outputs["verdict"], **code}
     page = placed(report(**run)).outputs["page"]
     job = dsl.PIPELINE_JOB_ID_PLACEHOLDER
     with dsl.If(judged.outputs["Output"] == True, name="passed"):  # noqa: E712 - KFP reads the comparison

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
+import sys
 import time
 from typing import Protocol, TextIO
 
@@ -25,6 +27,9 @@ class Narrator(Protocol):
     def finished(self, step: str, summary: str, seconds: float | None) -> None:
         """A task is over; ``seconds`` is None when it is reused."""
 
+    def failed(self, step: str, reason: str) -> None:
+        """A task failed, for the last time or not."""
+
     def said(self, line: str) -> None:
         """A task says how far it is."""
 
@@ -43,14 +48,15 @@ class Listener(io.TextIOBase):
         self.sentence = ""
         """What it said."""
         self.exit_code = 1
-        self._narrator, self._log = narrator, log
+        self._narrator, self._log, self._screen = narrator, log, sys.stdout
         self._line, self._said, self._since = "", list[str](), 0.0
 
     def write(self, text: str) -> int:
         """Take a piece of output."""
         *lines, self._line = (self._line + text).split("\n")
-        for line in lines:
-            self._hear(_COLOUR.sub("", line))
+        with contextlib.redirect_stdout(self._screen):  # the narrator speaks to the terminal, not to itself
+            for line in lines:
+                self._hear(_COLOUR.sub("", line))
         return len(text)
 
     def _hear(self, line: str) -> None:
@@ -71,8 +77,11 @@ class Listener(io.TextIOBase):
     def _end(self, task: str, status: str) -> None:
         if status == "SUCCESS":
             self._narrator.finished(task, "", time.perf_counter() - self._since)
-        elif self.failed is None:
-            self.failed, (self.sentence, self.exit_code) = task, _reason(self._said)
+            return
+        sentence, exit_code = _reason(self._said)
+        self._narrator.failed(task, sentence)
+        if self.failed is None:
+            self.failed, self.sentence, self.exit_code = task, sentence, exit_code
 
 
 def _reason(lines: list[str]) -> tuple[str, int]:

@@ -9,12 +9,12 @@ from pathlib import Path
 from parak8s import provenance
 from parak8s.cluster.limits import MAX_PARAMETER_BYTES, parameters_bytes
 from parak8s.components.spec import dumped
+from parak8s.experiment import documents
 from parak8s.layout import Layout
 from parak8s.pipelines.compiling import MAX_SPEC_BYTES, Request, documents_for
 from parak8s.pipelines.resources import NEVER_CACHED, Resources, resources_of
 from parak8s.run import is_done, keys
 from parak8s.steps.ingest import identify
-from parak8s.sweep import read_points
 
 ORDER = (
     *("own-code", "configure", "points", "ingest", "train", "keep-best", "calibrate", "evaluate", "gate", "report"),
@@ -68,7 +68,7 @@ def plan(request: Request, root: Path | None = None) -> Plan:
     fingerprint = provenance.fingerprint(experiment, digest)
     layout = Layout(root or Path("runs") / experiment.name / fingerprint)
     done = {step.name: is_done(layout.root / step.folder, key) for step, key in keys(experiment, digest, fingerprint)}
-    points = len(read_points(experiment, request.points)) if request.points else 1
+    points = len(documents.parse(request.points, "points").data) if request.points else 1
     found = documents_for(request)
     tasks = [
         Task(

@@ -15,16 +15,20 @@ from parak8s.cluster.patience import Patience
 
 QUICK = Patience(first_s=0.01, longest_s=0.02, total_s=5)
 SETTINGS = ("KF_", "PARAK8S_", "SSL_CERT", "REQUESTS_CA", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-CACHED = {"cachingOptions": {"enableCache": True}}
 SPEC: dict[str, Any] = {
     "pipelineInfo": {"name": "ecg"},
     "root": {
-        "dag": {"tasks": {"ingest": CACHED, "condition-1": {"componentRef": {"name": "comp-condition-1"}}}},
+        "dag": {
+            "tasks": {
+                "ingest": {"cachingOptions": {"enableCache": True}},
+                "condition-1": {"componentRef": {"name": "comp-condition-1"}},
+            }
+        },
         "inputDefinitions": {"parameters": {"experiment": {"parameterType": "STRING"}, "overrides": {}}},
     },
     "components": {
         "comp-ingest": {"executorLabel": "ingest"},
-        "comp-condition-1": {"dag": {"tasks": {"train": CACHED}}},
+        "comp-condition-1": {"dag": {"tasks": {"train": {"cachingOptions": {"enableCache": True}}}}},
     },
     "schemaVersion": "2.1.0",
 }

@@ -27,7 +27,7 @@ def build_model(
         code: Folder with modules of your own.
 
     Returns:
-        model: File model.keras, untrained, with seeded weights.
+        model: Folder with model.keras, untrained, with seeded weights.
     """
     from pathlib import Path
 

@@ -12,8 +12,10 @@ def ingest(settings: str, dataset: Output[Dataset], code: Input[Artifact] = None
 
     Args:
         settings: The part of the experiment from configure, or a whole experiment file: its data section counts.
-        dataset: Folder with the arrays of each split and manifest.json (classes, shapes, sha256 of every file).
         code: Folder with modules of your own.
+
+    Returns:
+        dataset: Folder with the arrays of each split and manifest.json (classes, shapes, sha256 of every file).
     """
     from pathlib import Path
 

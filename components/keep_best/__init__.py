@@ -48,12 +48,13 @@ def keep_best(
 
     from parak8s import files
     from parak8s.components import configuration, pictures, ranking, runtime
+    from parak8s.parts import parts
 
     with runtime.experiment(experiment, code) as base:
         ranked = ranking.ranked(points, trained, monitor)
         best = ranked[0]
         with runtime.experiment(experiment, code, best.overrides) as point:
-            values = configuration.described(point, digest) | configuration.parts(point, digest)
+            values = configuration.described(point, digest) | parts(point, digest)
         with files.folder(Path(training.path)) as folder:
             shutil.copytree(best.folder, folder, dirs_exist_ok=True)
     files.write_text(Path(leaderboard.path), ranking.page(base.name, monitor, ranked))

@@ -33,6 +33,15 @@ def parse(text: str, name: str, overrides: Sequence[str] = ()) -> Experiment:
     return _experiment(documents.parse(text, name), overrides)
 
 
+def mistakes_with(experiment: Experiment, values: Mapping[str, Any]) -> list[Mistake]:
+    """Return what is wrong with a valid experiment once each value of ``values`` stands at its dotted path.
+
+    Raises:
+        InputError: A path leads through a value that has no keys.
+    """
+    return _checked(space.override(experiment.canonical(), values.items()))[1]
+
+
 def _experiment(document: documents.Document, overrides: Sequence[str]) -> Experiment:
     pairs = [space.parse_override(text) for text in overrides]
     experiment, mistakes = _checked(space.override(document.data, pairs))
@@ -131,13 +140,12 @@ def _search_value_mistakes(experiment: Experiment) -> Iterator[Mistake]:
     """Check that the file would be valid with each searched value, or with both ends of its range."""
     if experiment.search is None:
         return
-    values = experiment.canonical() | {"search": None}
+    alone = experiment.model_copy(update={"search": None})
     for path, parameter in experiment.search.parameters.items():
         for value in _extremes(parameter):
-            _, mistakes = _checked(space.override(values, [(path, value)]))
             yield from (
                 Mistake(f"search.parameters.{path}", f"with {shown(value)}: {m.path}: {m.message}")
-                for m in mistakes[:1]
+                for m in mistakes_with(alone, {path: value})[:1]
             )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from parak8s.errors import ExperimentError, InputError, Mistake
 from parak8s.experiment import Experiment, documents, flatten
-from parak8s.loading import parse
+from parak8s.loading import mistakes_with
 
 READ_BY_TRAINING = ("seed", "data.batch_size", "model", "training")
 
@@ -51,14 +51,10 @@ def _mistakes(experiment: Experiment, name: str, values: Any) -> list[Mistake]:
             message = f"the points of a sweep share data and evaluation; vary {', '.join(READ_BY_TRAINING)}"
             return [Mistake(f"{name}.{path}", message)]
     try:
-        parse(
-            documents.dump(experiment.canonical()), name, [f"{path}={_written(value)}" for path, value in flat.items()]
-        )
-    except ExperimentError as error:
-        return [Mistake(f"{name}.{mistake.path}", mistake.message) for mistake in error.mistakes]
+        found = mistakes_with(experiment, flat)
     except InputError as error:
         return [Mistake(name, str(error))]
-    return []
+    return [Mistake(f"{name}.{mistake.path}", mistake.message) for mistake in found]
 
 
 def _written(value: Any) -> str:
