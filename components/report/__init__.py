@@ -18,6 +18,7 @@ def report(
     verdict: Input[Artifact],
     page: Output[HTML],
     summary: Output[Markdown],
+    code: Input[Artifact] = None,
 ):
     """Write the report of a run, whether the gate said yes or no.
 
@@ -30,6 +31,7 @@ def report(
         model: From calibrate.
         evaluation: From evaluate.
         verdict: From gate.
+        code: Folder with modules of your own.
 
     Returns:
         page: One self-contained HTML page.
@@ -42,7 +44,7 @@ def report(
     from parak8s.components import pictures, runtime
     from parak8s.report import write_report
 
-    with runtime.experiment(experiment) as point, tempfile.TemporaryDirectory() as folder:
+    with runtime.experiment(experiment, code) as point, tempfile.TemporaryDirectory() as folder:
         layout = runtime.run_directory(
             Path(folder), point, fingerprint=fingerprint, digest=digest,
             dataset=dataset, training=training, model=model, evaluation=evaluation, gate=verdict,
