@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +50,18 @@ def run(request: Request, root: Path | None = None, *, narrator: Narrator) -> La
     cache = layout.root / CACHE if root else layout.root.parent / f".kfp-{CACHE}"
     claim = claims.Claim(layout, experiment, fingerprint, digest, engine="kfp")
     with claim.held(unless=[TASKS]):
-        files.write_text(layout.root / SPEC, compiled(request))
+        files.write_text(layout.root / SPEC, compiled(_without_retries(request)))
         layout.result.unlink(missing_ok=True)
         _execute(layout, request.arguments, cache, narrator)
         _deposit(layout)
     return layout
+
+
+def _without_retries(request: Request) -> Request:
+    """Let a task that fails fail at once: here the same command is the next attempt, and reuses what is finished."""
+    experiment = request.experiment
+    compute = experiment.compute.model_copy(update={"retries": 0})
+    return replace(request, experiment=experiment.model_copy(update={"compute": compute}))
 
 
 def _execute(layout: Layout, arguments: Mapping[str, str], cache: Path, narrator: Narrator) -> None:
