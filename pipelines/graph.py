@@ -86,11 +86,12 @@ def sweep_pipeline(
         with dsl.ExitHandler(placed(outcome(experiment=experiment, overrides=overrides)), name="sweep"):
             code = {"code": placed(own_code()).outputs["code"]} if own_code else {}
             known = placed(configure(experiment=experiment, overrides=overrides, **code)).outputs
-            named = placed(name_points(experiment=known["experiment"], points=points, **code))
+            named = placed(name_points(experiment=known["experiment"], settings=known["train"], points=points, **code))
             dataset = placed(ingest(settings=known["ingest"], **code)).outputs["dataset"]
-            with dsl.ParallelFor(named.output, name="points", parallelism=parallelism) as point:
-                trained = placed(train(settings=known["train"], dataset=dataset, overrides=point.overrides, **code))
-            swept = {"points": named.output, "monitor": monitor, "trained": dsl.Collected(trained.outputs["training"])}
+            items, base = named.outputs["Output"], named.outputs["base"]
+            with dsl.ParallelFor(items, name="points", parallelism=parallelism) as point:
+                trained = placed(train(base=base, dataset=dataset, overrides=point.overrides, **code))
+            swept = {"points": items, "monitor": monitor, "trained": dsl.Collected(trained.outputs["training"])}
             best = placed(keep_best(experiment=known["experiment"], digest=known["digest"], **swept, **code))
             _release(placed, best.outputs, dataset, best.outputs["training"], code)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kfp import dsl
-from kfp.dsl import Artifact, EmbeddedInput, Output
+from kfp.dsl import Artifact, Output
 
 from parak8s import provenance
 from parak8s.components.image import IMAGE
@@ -24,7 +24,7 @@ LIMIT = 1_000_000
 """Bytes of the packed modules. The whole pipeline becomes one Kubernetes object, which may have 1.5 MB."""
 
 
-def own_code(embedded: EmbeddedInput[Artifact], code: Output[Artifact]):
+def own_code(embedded: dsl.EmbeddedInput[Artifact], code: Output[Artifact]):
     """Unpack the modules that the pipeline brings along.
 
     Args:

@@ -305,7 +305,7 @@ def test_components_that_compute_no_gradients_do_not_load_tensorflow(
         "ingest": {"settings": known.ingest},
         "report": run,
         "outcome": {"experiment": run["experiment"], "overrides": "", "status": {"state": "SUCCEEDED"}},
-        "points": {"experiment": run["experiment"], "points": "a: {}"},
+        "points": {"experiment": run["experiment"], "settings": known.train, "points": "a: {}"},
         "keep_best": {"experiment": run["experiment"], "digest": run["digest"], "monitor": "val_loss",
                       "points": [{"name": "a", "overrides": ""}], "trained": [run["training"]]},
     }[name]  # fmt: skip
