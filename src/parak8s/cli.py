@@ -28,11 +28,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-app.command()(cli_pipelines.plan)
-app.command("compile")(cli_pipelines.compile_)
-app.command()(cli_pipelines.submit)
-app.add_typer(cli_pipelines.manifest, name="manifest")
-
 Directory = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="DIR", help="Default: runs/NAME/FINGERPRINT.")
 ]
@@ -206,6 +201,12 @@ def report(
     from parak8s.report import write_report
 
     typer.echo(f"report  {write_report(directory)}")
+
+
+app.command()(cli_pipelines.plan)
+app.command("compile")(cli_pipelines.compile_)
+app.command()(cli_pipelines.submit)
+app.add_typer(cli_pipelines.manifest, name="manifest")
 
 
 def main() -> None:
