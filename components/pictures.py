@@ -59,8 +59,8 @@ def roc_curve(predictions: Path) -> tuple[list[float], list[float], list[float]]
     columns = slice(1, 2) if probabilities.shape[1] == 2 else slice(None)
     wrong, right, threshold = metrics.roc_curve(truth[:, columns].ravel(), probabilities[:, columns].ravel())
     chosen = np.unique(np.linspace(0, len(wrong) - 1, CURVE_POINTS).round().astype(int))
-    curves = (np.nan_to_num(curve[chosen]) for curve in (wrong, right, np.minimum(threshold, 1)))  # first one: infinity
-    return tuple(curve.astype(float).tolist() for curve in curves)  # type: ignore[return-value]
+    capped = np.minimum(threshold, 1)  # the first is infinity
+    return wrong[chosen].tolist(), right[chosen].tolist(), capped[chosen].tolist()
 
 
 def verdict_page(verdict: Verdict) -> str:

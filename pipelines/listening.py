@@ -90,7 +90,7 @@ def _reason(lines: list[str]) -> tuple[str, int]:
     if not begins:
         spoken = [line for line in lines if line.strip()]
         return (spoken[-1] if spoken else "", 1)
-    found = []
+    found: list[str] = []
     for line in lines[begins[-1] :]:
         if line.startswith(EXIT_CODE):
             return "\n".join(found).removeprefix(SENTENCE), int(line.removeprefix(EXIT_CODE))

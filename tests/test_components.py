@@ -225,7 +225,8 @@ def test_build_model_gives_an_untrained_network_for_the_dataset(bench: Workbench
 
 
 def test_keep_best_takes_the_point_that_did_best_on_the_validation_split(bench: Workbench, tmp_path: Path) -> None:
-    points, trained = [], []
+    points: list[dict[str, str]] = []
+    trained: list[dsl.Model] = []
     for name, losses in {"low": [0.9, 0.4], "lowest": [0.8, 0.3], "late": [0.2, 0.5]}.items():
         folder, overrides = tmp_path / name, f"training.optimizer.learning_rate=0.0{len(points) + 1}"
         folder.mkdir()
