@@ -12,9 +12,9 @@ export KERAS_HOME ?= $(CURDIR)/.uv/keras
 PIP_OPTIONS := --quiet --disable-pip-version-check --no-cache-dir
 UV := .uv/bin/uv
 BIN := .venv/bin
-RUFF_FILES := src data models tests benchmarks
+RUFF_FILES := src components data models pipelines tests benchmarks
 
-.PHONY: help install demo test test-slow check schema bench audit clean
+.PHONY: help install demo test test-slow check compile schema bench audit clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,11 @@ check: install ## Format, lint, types, import contracts, shipped schema
 	$(BIN)/lint-imports --config pyproject.toml --no-cache
 	$(BIN)/parak8s schema | diff - experiments/schema.json
 	$(BIN)/parak8s validate experiments/*.yaml
+
+compile: install ## Write the components' yaml and pipelines/compiled again
+	$(BIN)/python -m parak8s.components
+	$(BIN)/parak8s compile experiments/ecg.yaml -o pipelines/compiled/ecg.yaml
+	$(BIN)/parak8s compile experiments/ecg.yaml --points experiments/points/ecg.yaml --parallelism 10 -o pipelines/compiled/sweep.yaml
 
 schema: install ## Write experiments/schema.json again
 	$(BIN)/parak8s schema > experiments/schema.json

@@ -88,6 +88,7 @@ OUTSIDE = {
     "tracking": {"uri": "sqlite:///elsewhere.db", "experiment": "x", "artifacts": "y"},
     "registry": {"name": "other", "alias": "candidate"},
     "compute": {"image": "host/x:1", "gpus": 1, "cpus": 8, "memory": "1Gi", "workers": 4, "parameter_servers": 1},
+    "schedule": {"cron": "0 30 2 * * *"},
     "search": {"objective": {"metric": "val_auc"}, "parameters": {"training.epochs": {"values": [1, 2]}}},
     "serving": {"replicas": 3},
     "data.source": "/data/ecg.csv",

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from parak8s import files, provenance
 from parak8s.errors import EnvironmentFault, InputError
@@ -146,16 +146,21 @@ def conclude(context: Context) -> None:
     registration = files.read_json(layout.registration / "mlflow.json")
     write_report(layout.root)
     context.tracker.publish(registration["run_id"], layout.root, fingerprint=context.fingerprint)
+    files.write_json(layout.result, result_of(layout, context.fingerprint, context.digest))
+
+
+def result_of(layout: Layout, fingerprint: str, digest: str) -> dict[str, Any]:
+    """Return the small result of a complete run directory: result.json."""
+    registration = files.read_json(layout.registration / "mlflow.json")
     verdict = files.read_json(layout.gate / "verdict.json")
     metrics = files.read_json(layout.evaluation / "metrics.json")["metrics"]
-    result = {
-        "fingerprint": context.fingerprint,
-        "data_digest": context.digest,
+    return {
+        "fingerprint": fingerprint,
+        "data_digest": digest,
         "metrics": {name: metric["value"] for name, metric in metrics.items()},
         "gate": {"passed": verdict["passed"], "reasons": [check["reason"] for check in verdict["checks"]]},
         "mlflow": {name: registration[name] for name in ("tracking_uri", "run_id", "model_name", "model_version")},
     }
-    files.write_json(layout.result, result)
 
 
 def mlflow_run(context: Context) -> str:

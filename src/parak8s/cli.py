@@ -1,15 +1,23 @@
 """The command line. Starts in a moment: TensorFlow and MLflow are loaded by the commands that need them."""
 
+import contextlib
 import json
 import sys
 import traceback
+from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from parak8s import cli_pipelines
+from parak8s.cli_pipelines import File, Overrides
 from parak8s.errors import FAILED, GATE_REFUSED, InputError, ParaK8sError, Stopped, from_os_error
 from parak8s.secrets import redacted
+
+if TYPE_CHECKING:
+    from parak8s.layout import Layout
 
 app = typer.Typer(
     name="parak8s",
@@ -20,14 +28,16 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="Experiment file.", show_default=False)]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("-s", "--set", metavar="PATH=VALUE", help="Override a value, for example training.epochs=2."),
-]
 Directory = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="DIR", help="Default: runs/NAME/FINGERPRINT.")
 ]
+
+
+class Engine(StrEnum):
+    """What runs an experiment on this machine."""
+
+    LOCAL = "local"
+    KFP = "kfp"
 
 
 @app.callback(invoke_without_command=True)
@@ -44,8 +54,21 @@ def start(
 
 
 @app.command()
-def run(file: File, overrides: Overrides = None, output: Directory = None) -> None:
+def run(
+    file: File,
+    overrides: Overrides = None,
+    output: Directory = None,
+    engine: Annotated[Engine, typer.Option(help="local: in this process. kfp: the compiled pipeline.")] = Engine.LOCAL,
+    points: Annotated[
+        Path | None, typer.Option(metavar="POINTS", help="With kfp: train these named points, keep the best.")
+    ] = None,
+) -> None:
     """Run the experiment: ingest, train, calibrate, evaluate, gate, register. A killed run goes on."""
+    if engine is Engine.KFP:
+        _run_pipeline(file, overrides, output, points)
+        return
+    if points:
+        raise InputError("--points goes with --engine kfp: a sweep is a pipeline")
     _run(file, overrides, output, only=None)
 
 
@@ -72,13 +95,36 @@ def _run(file: Path, overrides: list[str] | None, output: Path | None, only: str
     from parak8s.run import run as run_steps
 
     experiment = load(file, overrides or ())
+    with _stoppable(), console.Console() as screen:
+        layout = run_steps(experiment, output, narrator=screen, observers=[screen], only=only)
+    _conclude(layout, judged=only in (None, "gate", "register"))
+
+
+def _run_pipeline(file: Path, overrides: list[str] | None, output: Path | None, points: Path | None) -> None:
+    from parak8s import console
+    from parak8s.pipelines.compiling import Request
+    from parak8s.pipelines.local import run as run_tasks
+
+    request = Request.read(file, overrides or (), points)
+    with _stoppable(), console.Console() as screen:
+        layout = run_tasks(request, output, narrator=screen)
+    _conclude(layout, judged=True)
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
     try:
-        with console.Console() as screen:
-            layout = run_steps(experiment, output, narrator=screen, observers=[screen], only=only)
+        yield
     except KeyboardInterrupt:
         raise Stopped("stopped; the same command goes on from here") from None
+
+
+def _conclude(layout: "Layout", *, judged: bool) -> None:
+    """Print the verdict, if there can be a new one, and where everything is; leave with 3 if the gate said no."""
+    from parak8s import console
+
     verdict = layout.gate / "verdict.json"
-    refused = only in (None, "gate", "register") and verdict.is_file() and console.print_verdict(verdict)
+    refused = judged and verdict.is_file() and console.print_verdict(verdict)
     console.print_places(layout)
     if refused:
         raise typer.Exit(GATE_REFUSED)
@@ -155,6 +201,12 @@ def report(
     from parak8s.report import write_report
 
     typer.echo(f"report  {write_report(directory)}")
+
+
+app.command()(cli_pipelines.plan)
+app.command("compile")(cli_pipelines.compile_)
+app.command()(cli_pipelines.submit)
+app.add_typer(cli_pipelines.manifest, name="manifest")
 
 
 def main() -> None:

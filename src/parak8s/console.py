@@ -16,6 +16,7 @@ from parak8s.layout import Layout
 from parak8s.secrets import without_passwords
 
 if TYPE_CHECKING:
+    from parak8s.pipelines.plan import Plan
     from parak8s.tracking.lineage import Lineage
     from parak8s.training.progress import Record
 
@@ -48,6 +49,23 @@ class Console:
         self._replace(None)
         took = "    reused" if seconds is None else f"{seconds:8.1f} s"
         _out.print(f"[green]✓[/] {step:<10}{took}  {escape(summary)}", soft_wrap=True)
+
+    def failed(self, step: str, reason: str) -> None:
+        """Print the line of a step that failed."""
+        self._replace(None)
+        _out.print(f"[red]✗[/] {step:<10}    failed  {escape(reason)}", soft_wrap=True)
+
+    def skipped(self, step: str) -> None:
+        """Print the line of a step whose condition was not met."""
+        _out.print(f"[dim]- {step:<10}   skipped[/]", soft_wrap=True)
+
+    def waiting(self, reason: str) -> None:
+        """Say that the server does not answer."""
+        _out.print(f"  [yellow]waiting[/] {escape(reason)}", soft_wrap=True)
+
+    def said(self, line: str) -> None:
+        """Print a line that a step says."""
+        _out.print(f"  {escape(line)}", soft_wrap=True)
 
     def on_steps(self, epoch: int, done: int, total: int) -> None:
         """Move the bar of an epoch."""
@@ -112,6 +130,24 @@ def _change(path: str, other_data: bool) -> str:
     if path in ("data.digest", "data.source"):
         return "changes" if other_data else "depends on the data"
     return "stays" if provenance.is_outside(path) else "changes"
+
+
+def print_plan(made: Plan) -> None:
+    """Print every task with what it takes and whether it would be reused, then the sizes against their limits."""
+    _out.print(f"point {made.fingerprint}, data {made.digest}", soft_wrap=True)
+    _out.print(f"[bold]{'task':<12}{'pods':>5}  {'cpus':>5}  {'memory':>8}  {'gpus':>4}  {'on a cluster':<14}here[/]")
+    for task in made.tasks:
+        cluster = "if unchanged" if task.cached else "always"
+        here = {True: "reused", False: "would run", None: ""}[task.reused]
+        needs = task.resources
+        _out.print(
+            f"{task.name:<12}{task.times:>5}  {needs.cpus:>5g}  {needs.memory:>8}  {needs.gpus:>4}  "
+            f"{f'runs {cluster}' if cluster == 'always' else 'reused ' + cluster:<14}  {here}",
+            soft_wrap=True,
+        )
+    _out.print(f"here: parak8s run in {made.directory}", soft_wrap=True)
+    for what, (size, limit) in made.sizes.items():
+        _out.print(f"{what:<12}{size:>9,} bytes of {limit:,}", soft_wrap=True)
 
 
 def print_lineage(found: Lineage) -> None:

@@ -25,23 +25,29 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
         ExperimentError: Every mistake, with its line, path, value and what is allowed.
         EnvironmentFault: The file may not be read.
     """
-    pairs = [space.parse_override(text) for text in overrides]
-    document = documents.read(path)
-    return _experiment(document, space.override(document.data, pairs), [path for path, _ in pairs], overrides)
+    return _experiment(documents.read(path), overrides)
 
 
-def parse(text: str, name: str) -> Experiment:
+def parse(text: str, name: str, overrides: Sequence[str] = ()) -> Experiment:
     """Return the experiment in the YAML ``text``; messages call it ``name``. Otherwise as :func:`load`."""
-    document = documents.parse(text, name)
-    return _experiment(document, document.data, (), ())
+    return _experiment(documents.parse(text, name), overrides)
 
 
-def _experiment(
-    document: documents.Document, values: Mapping[str, Any], paths: Sequence[str], overrides: Sequence[str]
-) -> Experiment:
-    experiment, mistakes = _checked(values)
+def mistakes_with(experiment: Experiment, values: Mapping[str, Any]) -> list[Mistake]:
+    """Return what is wrong with a valid experiment once each value of ``values`` stands at its dotted path.
+
+    Raises:
+        InputError: A path leads through a value that has no keys.
+    """
+    return _checked(space.override(experiment.canonical(), values.items()))[1]
+
+
+def _experiment(document: documents.Document, overrides: Sequence[str]) -> Experiment:
+    pairs = [space.parse_override(text) for text in overrides]
+    experiment, mistakes = _checked(space.override(document.data, pairs))
     if experiment is None or mistakes:
-        placed = [_placed(mistake, document, dict(zip(paths, overrides, strict=True))) for mistake in mistakes]
+        written = {path: text for (path, _), text in zip(pairs, overrides, strict=True)}
+        placed = [_placed(mistake, document, written) for mistake in mistakes]
         raise ExperimentError(document.name, sorted(placed, key=_order))
     return experiment
 
@@ -134,13 +140,12 @@ def _search_value_mistakes(experiment: Experiment) -> Iterator[Mistake]:
     """Check that the file would be valid with each searched value, or with both ends of its range."""
     if experiment.search is None:
         return
-    values = experiment.canonical() | {"search": None}
+    alone = experiment.model_copy(update={"search": None})
     for path, parameter in experiment.search.parameters.items():
         for value in _extremes(parameter):
-            _, mistakes = _checked(space.override(values, [(path, value)]))
             yield from (
                 Mistake(f"search.parameters.{path}", f"with {shown(value)}: {m.path}: {m.message}")
-                for m in mistakes[:1]
+                for m in mistakes_with(alone, {path: value})[:1]
             )
 
 

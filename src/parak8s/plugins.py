@@ -6,6 +6,7 @@ import inspect
 import json
 import traceback
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import ModuleType
 from typing import Any, TypeVar, overload
 
@@ -73,6 +74,11 @@ def settings_of(function: Callable[..., Any], base: type[BaseModel] = NoSettings
     Raises:
         InputError: A parameter cannot be a setting: its name is taken, or its type cannot stand in a file.
     """
+    return _record(function, base)
+
+
+@cache
+def _record(function: Callable[..., Any], base: type[BaseModel]) -> type[BaseModel]:
     name = f"{function.__module__}:{function.__qualname__}"
     try:
         parameters = inspect.signature(function).parameters.values()

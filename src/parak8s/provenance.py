@@ -16,12 +16,12 @@ import parak8s
 from parak8s.experiment import Experiment, flatten
 
 OUTSIDE = (
-    *("name", "gate", "tracking", "registry", "compute", "search", "serving", "data.source", "data.digest"),
-    *("training.steps_per_call", "training.tensorboard"),
+    *("name", "gate", "tracking", "registry", "compute", "search", "serving", "schedule"),
+    *("data.source", "data.digest", "training.steps_per_call", "training.tensorboard"),
 )
 """Paths that do not change the numbers: where it runs, who keeps it, who judges it. The data counts by its digest."""
 
-PACKAGES = ("parak8s", "parak8s.data", "parak8s.models")
+PACKAGES = ("parak8s", "parak8s.components", "parak8s.data", "parak8s.models", "parak8s.pipelines")
 """Packages whose source is the code version; those that a checkout keeps in folders of their own are named."""
 
 

@@ -1,9 +1,9 @@
 """The experiment file: its sections, how it is read, and how its mistakes are told. No TensorFlow, no Kubernetes."""
 
+from parak8s.experiment.compute import Compute, Recurrence
 from parak8s.experiment.sections import (
     METRICS,
     Bootstrap,
-    Compute,
     Data,
     EarlyStopping,
     Evaluation,
@@ -36,6 +36,7 @@ __all__ = [
     "Objective",
     "Optimizer",
     "Parameter",
+    "Recurrence",
     "Registry",
     "Schedule",
     "Search",

@@ -36,8 +36,18 @@ def read(path: Path) -> Document:
     """Read the YAML mapping in ``path``.
 
     Raises:
-        InputError: There is no such file, it is larger than 256 KiB, or it is not UTF-8.
+        InputError: See :func:`read_text`.
         ExperimentError: It is not a YAML mapping of plain values; see :func:`parse`.
+        EnvironmentFault: The file may not be read.
+    """
+    return parse(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """Return the text in ``path``.
+
+    Raises:
+        InputError: There is no such file, it is larger than 256 KiB, or it is not UTF-8.
         EnvironmentFault: The file may not be read.
     """
     try:
@@ -54,7 +64,7 @@ def read(path: Path) -> Document:
     if len(content) > MAX_BYTES:
         raise InputError(f"{path}: larger than {MAX_BYTES:,} bytes, the most an experiment file may have")
     try:
-        return parse(content.decode("utf-8-sig"), str(path))
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
 

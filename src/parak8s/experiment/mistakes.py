@@ -79,7 +79,7 @@ def _path_of(detail: ErrorDetails, section: type[BaseModel]) -> str:
 
 def _path(loc: Sequence[str | int], section: type[BaseModel]) -> str:
     """Return the dotted path, without the names that pydantic adds for the branches of a union."""
-    return ".".join(str(key) for key, _ in _walk(loc, section))
+    return ".".join(str(key) for key, _ in _walk(loc, section) if key != "[key]")  # pydantic's word for a wrong key
 
 
 def _walk(loc: Sequence[str | int], section: type[BaseModel]) -> Iterator[tuple[str | int, Any]]:

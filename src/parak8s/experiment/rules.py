@@ -9,9 +9,12 @@ FORMS = {
     r"^[0-9]+(\.[0-9]+)?([kMGTPE]|[KMGTPE]i)?$": "a quantity of memory, such as 8Gi",
     r"^sha256:[0-9a-f]{64}$": "sha256: and 64 hexadecimal digits",
     r"^\s*(>=|<=|>|<)\s*([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$": "a threshold in quotes, such as '>= 0.95'",
+    r"^/.*$": "an absolute path, such as /mnt/data",
+    r"^[A-Za-z_][A-Za-z0-9_]*$": "a name of an environment variable, such as AWS_ACCESS_KEY_ID",
+    r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)$": "a moment, such as 2026-12-01T00:00:00Z",
 }
 """What text that must match a pattern looks like, in words."""
-_NAME, _QUANTITY, _DIGEST, _THRESHOLD = FORMS
+_NAME, _QUANTITY, _DIGEST, _THRESHOLD, _PATH, _VARIABLE, _MOMENT = FORMS
 
 Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=63)]
 Text = Annotated[str, StringConstraints(min_length=1)]
@@ -21,6 +24,9 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Digest = Annotated[str, StringConstraints(pattern=_DIGEST)]
+AbsolutePath = Annotated[str, StringConstraints(pattern=_PATH)]
+Variable = Annotated[str, StringConstraints(pattern=_VARIABLE)]
+Moment = Annotated[str, StringConstraints(pattern=_MOMENT)]
 Count = Annotated[int, Field(ge=1)]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from parak8s.errors import nearest
+from parak8s.experiment.compute import Compute, Recurrence
 from parak8s.experiment.rules import (
     Count,
     Digest,
@@ -16,7 +17,6 @@ from parak8s.experiment.rules import (
     Name,
     NotNegative,
     Positive,
-    Quantity,
     RuleError,
     Section,
     Text,
@@ -257,17 +257,6 @@ class Registry(Section):
         return alias
 
 
-class Compute(Section):
-    """What one training takes on a cluster. It changes where the experiment runs, not what it is."""
-
-    image: str | None = None
-    gpus: Annotated[int, Field(ge=0)] = 0
-    cpus: Positive = 4.0
-    memory: Quantity = "8Gi"
-    workers: Count = 1
-    parameter_servers: Annotated[int, Field(ge=0)] = 0
-
-
 class Parameter(Section):
     """The range of one searched value: ``{min, max, log, step}`` or ``{values}``."""
 
@@ -347,6 +336,8 @@ class Experiment(Section):
     compute: Compute = Compute()
     search: Search | None = None
     serving: Serving = Serving()
+    schedule: Recurrence | None = None
+    """When it runs again by itself on a cluster."""
 
     @model_validator(mode="after")
     def _calibration_has_data(self) -> Self:

@@ -17,12 +17,10 @@ from parak8s.training import determinism
 def calibrate(experiment: Experiment, dataset: Path, training: Path, model: Path) -> Calibration:
     """Write ``model.keras``, ``saved_model/1/`` and ``calibration.json`` into the empty folder ``model``."""
     determinism.prepare(experiment)
-    import keras
-
-    from parak8s.models import classifier
+    from parak8s.models import classifier, saved
 
     classes = prepared.verify(dataset).classes
-    network = keras.saving.load_model(training / "model.keras", compile=False)
+    network = saved.load(training / "model.keras")
     method = experiment.evaluation.calibration
     logits, labels = np.empty((0, len(classes)), np.float32), np.empty(0, np.int32)
     if method != "none":

@@ -20,13 +20,11 @@ EXAMPLES = 9
 def evaluate(experiment: Experiment, dataset: Path, model: Path, evaluation: Path) -> dict[str, Any]:
     """Write ``metrics.json``, ``predictions.npz`` and ``examples.npz`` into the empty folder ``evaluation``."""
     determinism.prepare(experiment)
-    import keras
-
-    from parak8s.models import classifier
+    from parak8s.models import classifier, saved
 
     manifest = prepared.verify(dataset)
     inputs, labels, patients = prepared.read_split(dataset, "test")
-    network = keras.saving.load_model(model / "model.keras", compile=False)
+    network = saved.load(model / "model.keras")
     logits, probabilities = classifier.predict(classifier.with_logits(network), inputs)
     uncalibrated = softmax(logits.astype(np.float64))
     measured = measure(

@@ -14,7 +14,6 @@ from parak8s.data import prepared
 from parak8s.errors import InputError
 from parak8s.experiment import Experiment
 from parak8s.gate import Comparison, Verdict, compare, judge
-from parak8s.tracking import registry
 from parak8s.training import determinism
 
 if TYPE_CHECKING:
@@ -78,12 +77,9 @@ def predictions_of(model: Path, inputs: NDArray[Any], classes: int) -> NDArray[n
     Raises:
         InputError: The model takes inputs of another shape, or knows another number of classes.
     """
-    import keras
+    from parak8s.models import classifier, saved
 
-    from parak8s.models import classifier
-
-    registry.import_layers(model)
-    network = keras.saving.load_model(model, compile=False)
+    network = saved.load(model)
     expected, got = (inputs.shape[1:], classes), (network.input_shape[1:], network.output_shape[-1])
     if expected != got:
         raise InputError(

@@ -46,7 +46,7 @@ def _refuse_stale(verdict: dict[str, Any], layout: Layout, tracker: Tracker, run
     """Take the verdict back if another run moved the alias after it: it compared with a champion of the past."""
     judged, now = verdict["champion"], tracker.champion()
     if now and now.run_id != run_id and now.version != (judged or {}).get("version"):
-        (layout.gate / "step.json").unlink()
+        (layout.gate / "step.json").unlink(missing_ok=True)
         raise EnvironmentFault(
             f"{now.name} version {now.version} became {now.alias} after the gate had judged; give the same command "
             "again, and the gate compares with it"

@@ -43,10 +43,14 @@ PATIENT = {
 def tracking_uri(tracking: Tracking) -> str:
     """Return ``tracking.uri``, else MLFLOW_TRACKING_URI, else SQLite in the working directory.
 
+    Where a platform began the run (MLFLOW_RUN_ID), its MLFLOW_TRACKING_URI says where: then it comes first.
+
     Raises:
         InputError: A Postgres address without its driver, which SQLAlchemy reads as another one.
     """
-    uri = tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    platform = os.environ.get("MLFLOW_TRACKING_URI")
+    joined = platform if os.environ.get("MLFLOW_RUN_ID") else None
+    uri = joined or tracking.uri or platform or DEFAULT_URI
     if re.match(r"postgres(ql)?://", uri):
         shown = redacted(uri)
         raise InputError(f"MLFLOW_TRACKING_URI {shown}: write postgresql+psycopg2://{shown.partition('://')[2]}")

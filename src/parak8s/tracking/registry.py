@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
-import re
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +16,7 @@ import numpy as np
 
 from parak8s import files
 from parak8s.errors import InputError
+from parak8s.models import saved
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -162,13 +161,11 @@ def _link(client: MlflowClient, run_id: str, model_id: str) -> None:
 
 def _package(file: Path, folder: Path, logged: LoggedModel, run_id: str, dtype: np.dtype[Any]) -> None:
     """Write an MLflow model into the empty ``folder``."""
-    import keras
     from mlflow import keras as flavour
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    import_layers(file)
-    model = keras.saving.load_model(file, compile=False)
+    model = saved.load(file)
     signature = ModelSignature(
         Schema([TensorSpec(dtype, (-1, *model.input_shape[1:]))]),
         Schema([TensorSpec(np.dtype("float32"), (-1, *model.output_shape[1:]))]),
@@ -197,23 +194,6 @@ def _noise(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[np.generic]:
     """Return an input example that shows no patient: the registry has more readers than the data."""
     values = np.random.default_rng(0).random(shape)
     return np.asarray(values * 255 if dtype == np.uint8 else values, dtype)
-
-
-def import_layers(file: Path) -> None:
-    """Import the modules whose registered layers the Keras model in ``file`` is made of; Keras itself does not.
-
-    Raises:
-        InputError: One of them is not installed.
-    """
-    with zipfile.ZipFile(file) as archive:
-        modules = set(re.findall(r'"module": "([\w.]+)"', archive.read("config.json").decode()))
-    for module in sorted(name for name in modules if name.split(".")[0] not in ("keras", "builtins")):
-        try:
-            import_module(module)
-        except ModuleNotFoundError as error:
-            raise InputError(
-                f"{file} has layers of {module}: no module {error.name!r}; put its folder on PYTHONPATH"
-            ) from error
 
 
 def _version_of(client: MlflowClient, run: Run, name: str) -> ModelVersion | None:

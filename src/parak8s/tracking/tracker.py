@@ -73,6 +73,24 @@ class Tracker:
                     client.update_run(run.info.run_id, status="RUNNING")
             return str(run.info.run_id)
 
+    def find(self, tag: str, value: str) -> str | None:
+        """Return the run of this MLflow experiment that has the tag; None where there is none."""
+        with self._reach() as client:
+            kept = client.get_experiment_by_name(self.experiment.mlflow_experiment)
+            query = f"tags.`{tag}` = '{value}'"
+            found = client.search_runs([kept.experiment_id], query, max_results=1) if kept else []
+            return str(found[0].info.run_id) if found else None
+
+    def links(self, run_id: str, version: str | None) -> dict[str, str]:
+        """Return the pages of the run and of the model version; nothing where no server shows them."""
+        if connection.is_database(self.uri):
+            return {}
+        with self._reach() as client:
+            experiment_id = client.get_run(run_id).info.experiment_id
+        root = f"{redacted(self.uri).rstrip('/')}/#"
+        model = {"model_page": f"{root}/models/{self.experiment.registered_name}/versions/{version}"} if version else {}
+        return {"run_page": f"{root}/experiments/{experiment_id}/runs/{run_id}", **model}
+
     def log_epoch(self, run_id: str | None, record: Mapping[str, Any]) -> None:
         """Send the metrics of one epoch while the training goes on; never fails, and waits for a dead server only once.
 

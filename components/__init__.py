@@ -1,0 +1,19 @@
+"""KFP components: each a thin wrapper of one step, with a ``component.yaml`` beside it that needs nothing but kfp."""
+
+COMPONENTS = (
+    "configure",
+    "ingest",
+    "train",
+    "calibrate",
+    "evaluate",
+    "gate",
+    "report",
+    "register",
+    "record",
+    "outcome",
+    "points",
+    "keep_best",
+    "load_ecg",
+    "build_model",
+)
+"""Each is the package ``parak8s.components.NAME`` with a component of the same name."""

@@ -1,0 +1,1 @@
+"""KFP graphs that chain the components: one experiment, or a sweep of named points and the best of them."""

@@ -1,0 +1,178 @@
+"""From an experiment file to a pipeline specification (KFP IR YAML, schema 2.1.0)."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from parak8s import files, provenance
+from parak8s.cluster.limits import MAX_PARAMETER_BYTES, parameters_bytes
+from parak8s.errors import InputError
+from parak8s.experiment import Experiment, documents
+from parak8s.loading import parse
+from parak8s.secrets import redacted, without_passwords
+from parak8s.sweep import read_points
+
+if TYPE_CHECKING:
+    from kfp.dsl.base_component import BaseComponent
+
+MAX_SPEC_BYTES = 1_500_000
+"""The pipeline becomes one Kubernetes object: etcd takes 1.5 MB."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """An experiment that shall become a pipeline.
+
+    Args:
+        experiment: Checked, with the overrides.
+        text: The file as it was written, which the run form shows.
+        overrides: ``path=value`` each.
+        points: YAML with named points; None for the experiment itself.
+        parallelism: Points that train at the same time.
+    """
+
+    experiment: Experiment
+    text: str
+    overrides: tuple[str, ...] = ()
+    points: str | None = None
+    parallelism: int = 4
+
+    @classmethod
+    def read(
+        cls, file: Path, overrides: Sequence[str] = (), points: Path | None = None, parallelism: int = 4
+    ) -> Request:
+        """Return the request for an experiment file, and for the points in another file.
+
+        Raises:
+            InputError: A file breaks a rule, holds a password, or a point does.
+        """
+        text = documents.read_text(file)
+        experiment = parse(text, str(file), overrides)
+        named = documents.read_text(points) if points else None
+        if named is not None:
+            read_points(experiment, named)
+        request = cls(experiment, text, tuple(overrides), named, parallelism)
+        request.refuse_passwords(file)
+        request.refuse_length(file)
+        return request
+
+    @property
+    def name(self) -> str:
+        """Name of the pipeline."""
+        return f"{self.experiment.name}-sweep" if self.points else self.experiment.name
+
+    @property
+    def monitor(self) -> str:
+        """Value of an epoch by which the best point is chosen: the search's objective, else val_loss."""
+        search = self.experiment.search
+        return search.objective.metric if search else "val_loss"
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        """The parameters of a run."""
+        swept = {"points": self.points, "monitor": self.monitor} if self.points else {}
+        return {"experiment": self.text, "overrides": shlex.join(self.overrides), **swept}
+
+    def refuse_passwords(self, file: Path) -> None:
+        """Refuse what everybody who sees the run would read."""
+        values = self.experiment.canonical() | {"compute": {}}
+        shown = self.text + "\n".join(self.overrides)
+        if redacted(shown) != shown or without_passwords(values) != values:
+            raise InputError(
+                f"{file}: holds a password or a token, and a run's parameters are shown to everyone: keep it in a "
+                "Kubernetes Secret, and name that in compute.secrets"
+            )
+
+    def refuse_length(self, file: Path) -> None:
+        """Refuse what the KFP server would."""
+        size = parameters_bytes(self.arguments)
+        if size > MAX_PARAMETER_BYTES:
+            raise InputError(
+                f"{file}: a run's parameters would have {size:,} bytes; the KFP server takes {MAX_PARAMETER_BYTES:,}: "
+                "take comments and defaults out of the file"
+            )
+
+
+def graph(request: Request, folder: Path) -> BaseComponent:
+    """Return the pipeline; modules of the user's own are collected in the empty ``folder``."""
+    from parak8s.pipelines.graph import experiment_pipeline, sweep_pipeline
+    from parak8s.pipelines.own_code import packed
+
+    experiment = request.experiment
+    _refuse_workers(experiment)
+    own_code = packed(experiment, folder)
+    given = (request.name, request.text, shlex.join(request.overrides))
+    if request.points is None:
+        return experiment_pipeline(*given, experiment.compute, own_code)
+    return sweep_pipeline(
+        *given, request.points, experiment.compute, own_code, monitor=request.monitor, parallelism=request.parallelism
+    )
+
+
+def _refuse_workers(experiment: Experiment) -> None:
+    compute = experiment.compute
+    if compute.workers > 1 or compute.parameter_servers:
+        raise InputError(
+            f"compute.workers {compute.workers}, compute.parameter_servers {compute.parameter_servers}: a pipeline "
+            "trains in one pod; write workers: 1 and parameter_servers: 0, with as many compute.gpus as a node has"
+        )
+
+
+def documents_for(request: Request) -> list[dict[str, Any]]:
+    """Return the specification, and that of its platform where it has one. The same request gives the same.
+
+    Raises:
+        InputError: The pipeline is larger than a cluster takes.
+    """
+    from parak8s.components import spec
+
+    with tempfile.TemporaryDirectory() as folder:
+        found = spec.documents_of(graph(request, Path(folder)))
+    size = len(spec.dumped(found).encode())
+    if size > MAX_SPEC_BYTES:
+        raise InputError(
+            f"the pipeline {request.name} has {size:,} bytes, above the {MAX_SPEC_BYTES:,} that a cluster takes; build "
+            "an image with your own modules and name it in compute.image"
+        )
+    return found
+
+
+def compiled(request: Request) -> str:
+    """Return the pipeline as the YAML text that the dashboard, ``kfp`` and :func:`parak8s.cluster.submit` take."""
+    from parak8s.components import spec
+
+    comment = f"The pipeline {request.name}, made from its experiment file by: parak8s compile"
+    return spec.dumped(documents_for(request), comment)
+
+
+def manifests(request: Request, namespace: str | None = None) -> str:
+    """Return Pipeline and PipelineVersion as Kubernetes objects (``pipelines.kubeflow.org/v2beta1``), for GitOps.
+
+    The version is named by its content: the same file applied twice changes nothing, another one adds a version.
+    """
+    from parak8s.components import spec
+
+    pipeline_spec, *platform_spec = documents_for(request)
+    version = f"{request.name}-{provenance.digest([pipeline_spec, platform_spec])[:12]}"
+    place = {"namespace": namespace} if namespace else {}
+    head = {"displayName": request.name, "description": pipeline_spec["pipelineInfo"]["description"]}
+    pipeline = _manifest("Pipeline", {"name": request.name, **place}, head)
+    body = {"pipelineName": request.name, "pipelineSpec": pipeline_spec}
+    body |= {"platformSpec": platform_spec[0]} if platform_spec else {}
+    return spec.dumped([pipeline, _manifest("PipelineVersion", {"name": version, **place}, {**head, **body})])
+
+
+def _manifest(kind: str, metadata: dict[str, str], spec: dict[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": "pipelines.kubeflow.org/v2beta1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def write(request: Request, path: Path) -> int:
+    """Write the specification to ``path``, whole or not at all; return its size in bytes."""
+    text = compiled(request)
+    files.write_text(path, text)
+    return len(text.encode())

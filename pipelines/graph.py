@@ -1,0 +1,116 @@
+"""The graphs: what runs after what.
+
+No postponed annotations here: KFP reads the types of a pipeline's parameters from its signature.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from kfp import dsl
+from kfp.dsl.base_component import BaseComponent
+
+from parak8s.components.calibrate import calibrate
+from parak8s.components.configure import configure
+from parak8s.components.evaluate import evaluate
+from parak8s.components.gate import gate
+from parak8s.components.ingest import ingest
+from parak8s.components.keep_best import keep_best
+from parak8s.components.outcome import outcome
+from parak8s.components.points import points as name_points
+from parak8s.components.record import record
+from parak8s.components.register import register
+from parak8s.components.report import report
+from parak8s.components.train import train
+from parak8s.experiment import Compute
+from parak8s.pipelines.resources import place
+
+
+def experiment_pipeline(
+    name: str, text: str, overrides: str, compute: Compute, own_code: Callable[[], Any] | None = None
+) -> BaseComponent:
+    """Return the pipeline of one experiment.
+
+    ingest -> train -> calibrate -> evaluate -> gate -> report -> register if the gate passed, else record.
+
+    Args:
+        name: Of the pipeline.
+        text: Experiment file that the run form shows first.
+        overrides: Overrides that it shows first.
+        compute: What the tasks get. It is fixed in the compiled pipeline, whatever the run's text says.
+        own_code: Component that unpacks modules of the user's own; None without any.
+    """
+    placed = partial(place, compute=compute)
+
+    @dsl.pipeline(name=name, description=f"The experiment {name}: from its data to a registered model.")
+    def pipeline(experiment: str = text, overrides: str = overrides) -> None:
+        with dsl.ExitHandler(placed(outcome(experiment=experiment, overrides=overrides)), name="experiment"):
+            code = {"code": placed(own_code()).outputs["code"]} if own_code else {}
+            known = placed(configure(experiment=experiment, overrides=overrides, **code)).outputs
+            dataset = placed(ingest(settings=known["ingest"], **code)).outputs["dataset"]
+            trained = placed(train(settings=known["train"], dataset=dataset, **code))
+            _release(placed, known, dataset, trained.outputs["training"], code)
+
+    return pipeline
+
+
+def sweep_pipeline(
+    name: str,
+    text: str,
+    overrides: str,
+    points: str,
+    compute: Compute,
+    own_code: Callable[[], Any] | None = None,
+    *,
+    monitor: str,
+    parallelism: int,
+) -> BaseComponent:
+    """Return the pipeline that trains named points of one experiment and goes on with the best of them.
+
+    Args:
+        name: Of the pipeline.
+        text: Experiment file that the run form shows first.
+        overrides: Overrides that it shows first.
+        points: YAML with the points that it shows first; see :func:`parak8s.sweep.read_points`.
+        compute: What each task gets.
+        own_code: Component that unpacks modules of the user's own; None without any.
+        monitor: Value of an epoch by which the best point is chosen.
+        parallelism: Points that train at the same time.
+    """
+    placed = partial(place, compute=compute)
+
+    @dsl.pipeline(name=name, description=f"Points of the experiment {name}, and the best of them as its model.")
+    def pipeline(
+        experiment: str = text, overrides: str = overrides, points: str = points, monitor: str = monitor
+    ) -> None:
+        with dsl.ExitHandler(placed(outcome(experiment=experiment, overrides=overrides)), name="sweep"):
+            code = {"code": placed(own_code()).outputs["code"]} if own_code else {}
+            known = placed(configure(experiment=experiment, overrides=overrides, **code)).outputs
+            named = placed(name_points(experiment=known["experiment"], settings=known["train"], points=points, **code))
+            dataset = placed(ingest(settings=known["ingest"], **code)).outputs["dataset"]
+            items, base = named.outputs["Output"], named.outputs["base"]
+            with dsl.ParallelFor(items, name="points", parallelism=parallelism) as point:
+                trained = placed(train(base=base, dataset=dataset, overrides=point.overrides, **code))
+            swept = {"points": items, "monitor": monitor, "trained": dsl.Collected(trained.outputs["training"])}
+            best = placed(keep_best(experiment=known["experiment"], digest=known["digest"], **swept, **code))
+            _release(placed, best.outputs, dataset, best.outputs["training"], code)
+
+    return pipeline
+
+
+def _release(
+    placed: Callable[[Any], Any], known: Mapping[str, Any], dataset: Any, training: Any, code: Mapping[str, Any]
+) -> None:
+    """Calibrate a trained network, measure and judge it, and register what the gate lets through."""
+    point = {name: known[name] for name in ("experiment", "fingerprint", "digest")}
+    model = placed(calibrate(settings=known["calibrate"], dataset=dataset, training=training, **code)).outputs["model"]
+    measured = placed(evaluate(settings=known["evaluate"], dataset=dataset, model=model, **code)).outputs["evaluation"]
+    judged = placed(gate(experiment=known["experiment"], dataset=dataset, evaluation=measured, **code))
+    made = {"dataset": dataset, "training": training, "model": model, "evaluation": measured}
+    run = {**point, **made, "verdict": judged.outputs["verdict"], **code}
+    page = placed(report(**run)).outputs["page"]
+    job = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+    with dsl.If(judged.outputs["Output"] == True, name="passed"):  # noqa: E712 - KFP reads the comparison
+        placed(register(job=job, page=page, **run))
+    with dsl.Else(name="refused"):
+        placed(record(job=job, page=page, **run))

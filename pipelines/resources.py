@@ -1,0 +1,102 @@
+"""Where and with what each task runs: the section ``compute`` of the file, in the words of KFP and Kubernetes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from parak8s.experiment import Compute
+
+if TYPE_CHECKING:
+    from kfp.dsl import PipelineTask
+
+LIGHT = ("configure", "own-code", "points", "keep-best", "outcome")
+"""Tasks that look at texts and small files."""
+TALKS_TO_NETWORK = ("ingest", "gate", "register", "record")
+"""Tasks that are tried again: a source, a registry or a database may be away for a moment."""
+NEVER_CACHED = ("configure", "keep-best", "gate", "report", "register", "record", "outcome")
+"""Tasks that look at the world outside their inputs or write to it, and one whose outputs say who won."""
+
+_BYTES = {"k": 3, "K": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a pod asks for and may use.
+
+    Args:
+        cpus: Cores.
+        memory: Kubernetes quantity.
+        gpus: Accelerators.
+    """
+
+    cpus: float
+    memory: str
+    gpus: int
+
+
+def resources_of(task: str, compute: Compute) -> Resources:
+    """Return the resources of a task: all for the training, no accelerator for the rest, little for light ones."""
+    if task in LIGHT:
+        return Resources(min(1.0, compute.cpus), "2Gi", 0)
+    return Resources(compute.cpus, compute.memory, compute.gpus if task == "train" else 0)
+
+
+def place(task: PipelineTask, compute: Compute) -> PipelineTask:
+    """Set image, resources, nodes, volumes, secrets, retries and caching of a task; return it."""
+    name = task.name
+    wanted = resources_of(name, compute)
+    memory = in_kfp_units(wanted.memory)
+    task.set_cpu_request(f"{wanted.cpus:g}").set_cpu_limit(f"{wanted.cpus:g}")
+    task.set_memory_request(memory).set_memory_limit(memory)
+    if compute.image:
+        task.set_container_image(compute.image)
+    for variable, value in compute.env.items():
+        task.set_env_variable(variable, value)
+    if name in TALKS_TO_NETWORK and compute.retries:
+        task.set_retry(compute.retries, backoff_duration="30s", backoff_factor=2, backoff_max_duration="600s")
+    if name in NEVER_CACHED:
+        task.set_caching_options(False)
+    _on_kubernetes(task, compute)
+    if name == "train":
+        _with_accelerators(task, wanted, compute)
+    return task
+
+
+def _on_kubernetes(task: PipelineTask, compute: Compute) -> None:
+    from kfp import kubernetes
+
+    for volume in compute.volumes:
+        kubernetes.mount_pvc(task, pvc_name=volume.claim, mount_path=volume.path)
+    for secret in compute.secrets:
+        kubernetes.use_secret_as_env(task, secret.name, {key: variable for variable, key in secret.env.items()})
+    if compute.image_pull_policy:
+        kubernetes.set_image_pull_policy(task, compute.image_pull_policy)
+    if compute.image_pull_secrets:
+        kubernetes.set_image_pull_secrets(task, list(compute.image_pull_secrets))
+
+
+def _with_accelerators(task: PipelineTask, wanted: Resources, compute: Compute) -> None:
+    from kfp import kubernetes
+
+    if wanted.gpus:
+        task.set_accelerator_type(compute.gpu_type).set_accelerator_limit(wanted.gpus)
+    if compute.shared_memory:
+        size = in_kfp_units(compute.shared_memory)
+        kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", medium="Memory", size_limit=size)  # noqa: S108
+    for label, value in compute.node_selector.items():
+        kubernetes.add_node_selector(task, label_key=label, label_value=value)
+    for each in compute.tolerations:
+        kubernetes.add_toleration(task, each.key, each.operator, each.value, each.effect)
+
+
+def in_kfp_units(quantity: str) -> str:
+    """Return a quantity as KFP takes it: it knows neither fractions nor the small k of Kubernetes."""
+    number = quantity.rstrip("kKMGTPEi")
+    unit = quantity.removeprefix(number)
+    if "." not in number and unit != "k":
+        return quantity
+    power = _BYTES.get(unit[:1], 0)
+    factor = Decimal(1024) ** (power // 3) if unit.endswith("i") else Decimal(10) ** power
+    return str(int(Decimal(number) * factor))

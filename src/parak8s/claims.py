@@ -1,0 +1,133 @@
+"""Whose run a directory holds: one run at a time, one point for ever, and nothing of anybody else's is overwritten."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import platform
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from parak8s import files, provenance
+from parak8s.errors import EnvironmentFault, InputError, disk_is_full, from_os_error
+from parak8s.experiment import Experiment, documents, flatten
+from parak8s.layout import Layout
+from parak8s.secrets import without_passwords
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One point's claim on a directory.
+
+    Args:
+        layout: The directory.
+        experiment: The point.
+        fingerprint: Its name.
+        digest: Of its data.
+        engine: What runs it; another engine's directory is refused.
+    """
+
+    layout: Layout
+    experiment: Experiment
+    fingerprint: str
+    digest: str
+    engine: str = "local"
+
+    @contextlib.contextmanager
+    def held(self, *, unless: Collection[str]) -> Iterator[None]:
+        """Hold the directory during a block. A refused input leaves nothing behind.
+
+        Args:
+            unless: Names in the directory that mean that something came of the block: then the claim stays.
+
+        Raises:
+            InputError: The directory is a file, somebody else's folder, or the run of another point.
+            EnvironmentFault: Another run is working there, or the disk, a mode or the machine stands in the way.
+        """
+        self._refuse_foreign()
+        with faults_explained(self.layout.root), _alone_in(self.layout.root):
+            self._write()
+            try:
+                yield
+            finally:
+                if not any((self.layout.root / name).exists() for name in unless):
+                    self._take_back()
+
+    def _refuse_foreign(self) -> None:
+        root = self.layout.root
+        if root.exists() and not root.is_dir():
+            raise InputError(f"{root}: is a file; -o wants a folder")
+        if root.is_dir() and not self.layout.identity.is_file():
+            found = sorted(path.name for path in root.iterdir() if path.name != ".lock")
+            if found:
+                raise InputError(f"{root}: holds {found[0]!r} and no run; choose a new or an empty folder with -o")
+
+    def _write(self) -> None:
+        layout, mine = self.layout, {"fingerprint": self.fingerprint, "data_digest": self.digest, "engine": self.engine}
+        if layout.identity.is_file():
+            theirs = files.read_json(layout.identity)
+            self._refuse_another(theirs)
+            mine |= theirs
+        files.write_json(layout.identity, mine)
+        files.write_text(layout.experiment, documents.dump(without_passwords(self.experiment.canonical())))
+        if not layout.environment.is_file():  # the step train writes it again when it trains
+            files.write_json(layout.environment, provenance.environment(self.experiment))
+
+    def _refuse_another(self, theirs: dict[str, str]) -> None:
+        fix = "Choose another folder with -o, or delete this one"
+        if theirs["fingerprint"] != self.fingerprint:
+            raise InputError(f"{self.layout.root} holds the run of another point: {self._difference(theirs)}. {fix}")
+        engine = theirs.get("engine", "local")
+        if engine != self.engine:
+            raise InputError(f"{self.layout.root} holds a run of --engine {engine}, this is {self.engine}. {fix}")
+
+    def _difference(self, theirs: dict[str, str]) -> str:
+        if theirs["data_digest"] != self.digest:
+            return f"its data is {theirs['data_digest']}, yours {self.digest}"
+        old = flatten(documents.read(self.layout.experiment).data)
+        new = provenance.identity(self.experiment)
+        changed = [f"{path} {old.get(path)!r} -> {value!r}" for path, value in new.items() if old.get(path) != value]
+        return ", ".join(changed) or "the code has changed since"
+
+    def _take_back(self) -> None:
+        layout = self.layout
+        for path in (layout.identity, layout.experiment, layout.environment, layout.root / ".lock"):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # somebody else's files are in it
+            layout.root.rmdir()
+
+
+@contextlib.contextmanager
+def _alone_in(root: Path) -> Iterator[None]:
+    """Hold the directory's lock, so that two runs never write into one directory."""
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".lock").open("a", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            who = (root / ".lock").read_text(encoding="utf-8").strip()
+            fix = "wait for it, or choose another -o"
+            raise EnvironmentFault(f"{root}: another run is working here ({who}); {fix}") from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+        lock.flush()
+        yield
+
+
+@contextlib.contextmanager
+def faults_explained(root: Path) -> Iterator[None]:
+    """Turn what the operating system refuses into one readable line, also where a library hides it."""
+    try:
+        yield
+    except (InputError, EnvironmentFault):
+        raise
+    except OSError as error:
+        raise from_os_error(error, root) from error
+    except Exception as error:
+        if disk_is_full(root):  # NumPy, TensorFlow and SQLite each have an exception of their own for it
+            raise from_os_error(OSError(errno.ENOSPC, "no space left"), root) from error
+        raise

@@ -1,0 +1,122 @@
+"""The sections about where and when an experiment runs. None of their values changes what it is."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from parak8s.experiment.rules import (
+    AbsolutePath,
+    Count,
+    Moment,
+    Name,
+    Positive,
+    Quantity,
+    RuleError,
+    Section,
+    Text,
+    Variable,
+)
+
+NotBelowZero = Annotated[int, Field(ge=0)]
+
+
+class Toleration(Section):
+    """A taint of nodes that the pods bear (Kubernetes ``core/v1`` Toleration)."""
+
+    key: Text | None = None
+    """The taint's key; null bears every taint, with operator Exists."""
+    operator: Literal["Equal", "Exists"] = "Equal"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+    @model_validator(mode="after")
+    def _value_goes_with_operator(self) -> Self:
+        if self.operator == "Exists" and self.value is not None:
+            raise RuleError("value", f"stands with operator Equal alone, got {self.value!r} with Exists; leave it out")
+        if self.key is None and self.operator == "Equal":
+            raise RuleError("key", "operator Equal needs a key; write one, or operator: Exists")
+        return self
+
+
+class Volume(Section):
+    """A PersistentVolumeClaim that is there already, mounted into every pod."""
+
+    claim: Name
+    path: AbsolutePath
+    """Absolute path in the pods; ``data.source`` may lie below it."""
+
+
+class Secret(Section):
+    """Keys of a Kubernetes Secret as environment variables: their values stand in no file and no spec."""
+
+    name: Name
+    env: Annotated[dict[Variable, Text], Field(min_length=1)]
+    """Environment variable -> key in the Secret, such as ``{AWS_SECRET_ACCESS_KEY: secretkey}``."""
+
+
+class Compute(Section):
+    """What one training takes on a cluster."""
+
+    image: Text | None = None
+    """Container image with ParaK8s; null: the image of this version."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
+    image_pull_secrets: tuple[Name, ...] = ()
+    gpus: NotBelowZero = 0
+    gpu_type: Text = "nvidia.com/gpu"
+    """Resource name of the accelerators."""
+    cpus: Positive = 4.0
+    memory: Quantity = "8Gi"
+    shared_memory: Quantity | None = None
+    """Size of ``/dev/shm`` in the training pod: NCCL and data workers use it."""
+    workers: Count = 1
+    parameter_servers: NotBelowZero = 0
+    node_selector: dict[Text, str] = Field(default_factory=dict)
+    """Labels of the nodes on which the model is trained, such as ``{accelerator: a100}``."""
+    tolerations: tuple[Toleration, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    service_account: Name | None = None
+    """Kubernetes account that the pods run as; null: the server's default."""
+    env: dict[Variable, str] = Field(default_factory=dict)
+    """Environment variables of every pod. Passwords belong into ``secrets``."""
+    retries: NotBelowZero = 2
+    """How often a step that talks to the network is tried again."""
+
+    @model_validator(mode="after")
+    def _variables_are_set_once(self) -> Self:
+        names = [*self.env, *(name for secret in self.secrets for name in secret.env)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise RuleError("env", f"{', '.join(twice)} is set twice, here and in secrets; keep one")
+        return self
+
+
+class Recurrence(Section):
+    """When the pipeline runs again by itself (a recurring run of KFP)."""
+
+    cron: Text | None = None
+    """``30 2 * * *`` is every night at 02:30, in the server's time zone; six fields begin with the seconds."""
+    every_s: Annotated[int, Field(ge=60)] | None = None
+    """Seconds between two starts; instead of ``cron``."""
+    start: Moment | None = None
+    """RFC 3339, such as 2026-12-01T00:00:00Z."""
+    end: Moment | None = None
+    max_concurrency: Annotated[int, Field(ge=1, le=10)] = 1
+    catch_up: bool = False
+    """Whether starts that were missed, while it was paused, say, are made up for."""
+    enabled: bool = True
+
+    @field_validator("cron")
+    @classmethod
+    def _has_its_fields(cls, cron: str | None) -> str | None:
+        if cron is not None and not cron.startswith("@") and len(cron.split()) not in (5, 6):
+            raise ValueError(f"expected five fields, such as '30 2 * * *', or six, seconds first, got {cron!r}")
+        return cron
+
+    @model_validator(mode="after")
+    def _one_rhythm(self) -> Self:
+        if (self.cron is None) == (self.every_s is None):
+            raise ValueError("give one of cron and every_s")
+        if self.start and self.end and self.start >= self.end:
+            raise RuleError("end", f"must come after start ({self.start}), got {self.end}")
+        return self

@@ -1,0 +1,300 @@
+"""Pipelines as they are compiled: the graph, what the tasks get, the limits. Nothing runs."""
+
+import json
+import random
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from parak8s import pipelines
+from parak8s.errors import InputError
+from parak8s.pipelines.compiling import Request, compiled, manifests
+from parak8s.pipelines.plan import plan
+from parak8s.pipelines.resources import in_kfp_units
+
+ROOT = Path(__file__).parents[1]
+ECG, POINTS = ROOT / "experiments" / "ecg.yaml", ROOT / "experiments" / "points" / "ecg.yaml"
+SHIPPED = Path(pipelines.__file__).parent / "compiled"
+MINIMAL = "name: x\ndata: {loader: ecg, source: 'synthetic://ecg?beats=300'}\nmodel: {builder: deep_cnn}\n"
+EVERYTHING = """
+compute:
+  image: parak8s:test
+  image_pull_policy: Always
+  image_pull_secrets: [pull]
+  gpus: 2
+  cpus: 7.5
+  memory: 1.5Gi
+  shared_memory: 2Gi
+  node_selector: {accelerator: a100}
+  tolerations: [{key: gpu, operator: Exists, effect: NoSchedule}]
+  volumes: [{claim: datasets, path: /mnt/data}]
+  secrets: [{name: s3, env: {AWS_SECRET_ACCESS_KEY: secretkey}}]
+  env: {MLFLOW_TRACKING_URI: "http://mlflow:5000"}
+  retries: 5
+"""
+
+
+def spec(tmp_path: Path, text: str = MINIMAL, *overrides: str, points: str | None = None) -> list[Any]:
+    """Return the YAML documents of the compiled pipeline."""
+    (tmp_path / "x.yaml").write_text(text)
+    (tmp_path / "points.yaml").write_text(points or "")
+    request = Request.read(tmp_path / "x.yaml", overrides, tmp_path / "points.yaml" if points else None)
+    return list(yaml.safe_load_all(compiled(request)))
+
+
+def tasks(document: Any, group: str) -> Any:
+    (name,) = [name for name in document["components"] if name.startswith(f"comp-{group}")]
+    return document["components"][name]["dag"]["tasks"]
+
+
+@pytest.mark.parametrize(
+    ("name", "points"), [("ecg", None), ("sweep", POINTS)],
+)  # fmt: skip
+def test_the_shipped_pipelines_are_fresh(name: str, points: Path | None) -> None:
+    request = Request.read(ECG, (), points, 10)
+    assert (SHIPPED / f"{name}.yaml").read_text(encoding="utf-8") == compiled(request), "give: make compile"
+
+
+def test_compiling_twice_gives_the_same_bytes() -> None:
+    assert compiled(Request.read(ECG)) == compiled(Request.read(ECG))
+
+
+def test_the_steps_run_one_after_another_and_only_a_passed_gate_leads_to_register(tmp_path: Path) -> None:
+    document, *_ = spec(tmp_path)
+    steps = tasks(document, "exit-handler")
+    after = {name: set(task.get("dependentTasks", [])) for name, task in steps.items()}
+    chain = ["configure", "ingest", "train", "calibrate", "evaluate", "gate", "report"]
+    assert set(after) == {*chain, "condition-branches-2"}
+    for before, following in pairwise(chain):
+        assert before in after[following]
+    branches = tasks(document, "condition-branches")
+    passed = "inputs.parameter_values['pipelinechannel--gate-Output'] == true"
+    conditions = {
+        next(iter(document["components"][branch["componentRef"]["name"]]["dag"]["tasks"])): branch["triggerPolicy"]
+        for branch in branches.values()
+    }
+    assert conditions == {"register": {"condition": passed}, "record": {"condition": f"!({passed})"}}
+
+
+def test_the_outcome_is_written_whatever_happens(tmp_path: Path) -> None:
+    document, *_ = spec(tmp_path)
+    outcome = document["root"]["dag"]["tasks"]["outcome"]
+    assert outcome["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+    assert list(outcome["dependentTasks"]) == [name for name in document["root"]["dag"]["tasks"] if name != "outcome"]
+
+
+def test_the_run_form_shows_the_file_as_it_was_written_and_the_overrides(tmp_path: Path) -> None:
+    text = f"# a remark\n{MINIMAL}"
+    document, *_ = spec(tmp_path, text, "training.epochs=2", "gate.auc=>= 0.9")
+    shown = document["root"]["inputDefinitions"]["parameters"]
+    assert {name: value["defaultValue"] for name, value in shown.items()} == {
+        "experiment": text,
+        "overrides": "training.epochs=2 'gate.auc=>= 0.9'",
+    }
+
+
+def test_only_steps_whose_output_follows_from_their_inputs_are_cached(tmp_path: Path) -> None:
+    document, *_ = spec(tmp_path, points="a: {}\nb: {training.epochs: 2}")
+    found = {
+        name: task["cachingOptions"].get("enableCache", False)
+        for component in [*document["components"].values(), document["root"]]
+        for name, task in component.get("dag", {}).get("tasks", {}).items()
+        if "cachingOptions" in task
+    }
+    assert found == {
+        "configure": False, "points": True, "ingest": True, "train": True, "keep-best": False, "calibrate": True,
+        "evaluate": True, "gate": False, "report": False, "register": False, "record": False, "outcome": False,
+    }  # fmt: skip
+
+
+def test_steps_that_talk_to_the_network_are_tried_again(tmp_path: Path) -> None:
+    document, *_ = spec(tmp_path, MINIMAL + EVERYTHING)
+    found = {
+        name: task["retryPolicy"]["maxRetryCount"]
+        for component in document["components"].values()
+        for name, task in component.get("dag", {}).get("tasks", {}).items()
+        if "retryPolicy" in task
+    }
+    assert found == {"ingest": 5, "gate": 5, "register": 5, "record": 5}
+
+
+def test_compute_reaches_every_pod_and_the_accelerators_the_training(tmp_path: Path) -> None:
+    document, platform = spec(tmp_path, MINIMAL + EVERYTHING)
+    containers = {name: value["container"] for name, value in document["deploymentSpec"]["executors"].items()}
+    assert {container["image"] for container in containers.values()} == {"parak8s:test"}
+    variables = [{"name": "MLFLOW_TRACKING_URI", "value": "http://mlflow:5000"}]
+    assert [container["env"] for container in containers.values()] == [variables] * len(containers)
+    resources = containers["exec-train"]["resources"]
+    assert (resources["resourceCpuLimit"], resources["resourceCpuRequest"]) == ("7.5", "7.5")
+    assert (resources["resourceMemoryLimit"], resources["resourceMemoryRequest"]) == ("1610612736", "1610612736")
+    assert resources["accelerator"]["resourceType"] == "nvidia.com/gpu"
+    assert resources["accelerator"]["resourceCount"] == "2"
+    assert [name for name, value in containers.items() if "accelerator" in value["resources"]] == ["exec-train"]
+    pods = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert set(pods) == set(containers)
+    everywhere = {
+        "imagePullPolicy": "Always",
+        "imagePullSecret": [{"secretName": "pull", "secretNameParameter": _constant("pull")}],
+        "pvcMount": [{"constant": "datasets", "mountPath": "/mnt/data", "pvcNameParameter": _constant("datasets")}],
+        "secretAsEnv": [{
+            "secretName": "s3", "secretNameParameter": _constant("s3"), "optional": False,
+            "keyToEnv": [{"secretKey": "secretkey", "envVar": "AWS_SECRET_ACCESS_KEY"}],
+        }],
+    }  # fmt: skip
+    assert pods["exec-gate"] == everywhere
+    assert pods["exec-train"] == everywhere | {
+        "nodeSelector": {"labels": {"accelerator": "a100"}},
+        "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "emptyDirMounts": [
+            {"volumeName": "shared-memory", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": "2Gi"}
+        ],
+    }
+
+
+def _constant(value: str) -> Any:
+    return {"runtimeValue": {"constant": value}}
+
+
+@pytest.mark.parametrize(
+    ("quantity", "expected"),
+    [("8Gi", "8Gi"), ("512Mi", "512Mi"), ("1.5G", "1500000000"), ("0.5Ki", "512"), ("3k", "3000"), ("1000", "1000")],
+)
+def test_quantities_of_memory_keep_their_size_in_kfp(quantity: str, expected: str) -> None:
+    assert in_kfp_units(quantity) == expected
+
+
+def test_a_sweep_of_a_hundred_points_is_one_loop_below_100_kb() -> None:
+    text = compiled(Request.read(ECG, (), POINTS, 10))
+    assert len(text.encode()) < 100_000
+    document = next(iter(yaml.safe_load_all(text)))
+    loops = [
+        task
+        for component in document["components"].values()
+        for task in component.get("dag", {}).get("tasks", {}).values()
+        if "parameterIterator" in task
+    ]
+    assert len(yaml.safe_load(document["root"]["inputDefinitions"]["parameters"]["points"]["defaultValue"])) == 100
+    assert [loop["iteratorPolicy"] for loop in loops] == [{"parallelismLimit": 10}]
+    assert [name for name in document["deploymentSpec"]["executors"] if "train" in name] == ["exec-train"]
+
+
+def test_compiling_loads_neither_tensorflow_nor_mlflow() -> None:
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom parak8s.pipelines.compiling import Request, compiled\n"
+        f"compiled(Request.read(Path({str(ECG)!r}), (), Path({str(POINTS)!r})))\n"
+        "print({'tensorflow', 'keras', 'mlflow', 'torch'} & set(sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_parameters_above_10_000_bytes_are_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"x.yaml: a run's parameters would have 10,\d\d\d bytes; the KFP server takes"
+    ):
+        spec(tmp_path, f"# {'x' * 10_000}\n{MINIMAL}")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["tracking.uri=postgresql+psycopg2://me:secret@db/mlflow"],
+        ["data.source=s3://key:secret@bucket/x"],
+        ["data.source=https://host/x?X-Amz-Signature=abc"],
+    ],
+)
+def test_a_password_is_refused_where_everybody_would_read_it(tmp_path: Path, overrides: list[str]) -> None:
+    with pytest.raises(InputError, match="holds a password or a token") as refused:
+        spec(tmp_path, MINIMAL, *overrides)
+    assert "secret@" not in str(refused.value)
+    path, _, value = overrides[0].partition("=")
+    section, key = path.split(".")
+    text = MINIMAL.replace("source: 'synthetic://ecg?beats=300'", f"source: '{value}'") if section == "data" else (
+        f"{MINIMAL}{section}: {{{key}: '{value}'}}\n"
+    )  # fmt: skip
+    with pytest.raises(InputError, match="holds a password or a token"):
+        spec(tmp_path, text)
+
+
+def test_several_workers_are_refused_by_a_pipeline_that_trains_in_one_pod(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"compute.workers 2, .*: a pipeline trains in one pod; write workers: 1"):
+        spec(tmp_path, MINIMAL, "compute.workers=2")
+
+
+def test_manifests_are_a_pipeline_and_a_version_named_by_its_content(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(MINIMAL)
+    request = Request.read(tmp_path / "x.yaml")
+    pipeline, version = yaml.safe_load_all(manifests(request, "ml"))
+    assert pipeline == {
+        "apiVersion": "pipelines.kubeflow.org/v2beta1",
+        "kind": "Pipeline",
+        "metadata": {"name": "x", "namespace": "ml"},
+        "spec": {"displayName": "x", "description": "The experiment x: from its data to a registered model."},
+    }
+    assert (version["kind"], version["metadata"]["namespace"]) == ("PipelineVersion", "ml")
+    assert version["spec"]["pipelineName"] == "x"
+    assert version["spec"]["pipelineSpec"] == spec(tmp_path)[0]
+    assert "platformSpec" not in version["spec"]
+    assert manifests(request, "ml") == manifests(Request.read(tmp_path / "x.yaml"), "ml")
+    (tmp_path / "x.yaml").write_text(f"{MINIMAL}seed: 1\n")
+    other = list(yaml.safe_load_all(manifests(Request.read(tmp_path / "x.yaml"), "ml")))[1]
+    assert other["metadata"]["name"] != version["metadata"]["name"]
+    assert other["metadata"]["name"].startswith("x-")
+
+
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of a package with a builder, which can be imported."""
+    package = tmp_path / "nets_of_mine"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "small.py").write_text("def net(input_shape, classes, *, units: int = 4):\n    return None\n")
+    (package / "__pycache__").mkdir()
+    (package / "__pycache__" / "stale.pyc").write_bytes(b"x")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("nets_of_mine", "nets_of_mine.small"):  # of another test's folder
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return package
+
+
+OWN = MINIMAL.replace("deep_cnn", "nets_of_mine.small:net")
+
+
+def test_own_code_travels_once_and_reaches_every_step(tmp_path: Path, own_module: Path) -> None:
+    first = spec(tmp_path, OWN)[0]
+    carriers = [
+        name for name, value in first["deploymentSpec"]["executors"].items()
+        if "__KFP_EMBEDDED_ARCHIVE_B64" in json.dumps(value)
+    ]  # fmt: skip
+    assert carriers == ["exec-own-code"]
+    steps = tasks(first, "exit-handler")
+    for name in ("configure", "ingest", "train", "calibrate", "evaluate", "gate", "report"):
+        assert "code" in steps[name]["inputs"]["artifacts"], name
+    own_module.joinpath("small.py").touch()
+    assert spec(tmp_path, OWN)[0] == first
+
+
+def test_own_code_above_1_mb_is_refused_with_what_to_do(tmp_path: Path, own_module: Path) -> None:
+    own_module.joinpath("weights.bin").write_bytes(random.Random(1).randbytes(1_100_000))
+    with pytest.raises(InputError, match=r"nets_of_mine.small have 1,1\d\d,\d\d\d bytes when packed.*build an image"):
+        spec(tmp_path, OWN)
+
+
+def test_a_plan_tells_resources_reuse_and_sizes_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(MINIMAL + EVERYTHING)
+    made = plan(Request.read(tmp_path / "x.yaml"), tmp_path / "run")
+    found = {task.name: (task.times, task.resources.gpus, task.cached, task.reused) for task in made.tasks}
+    assert found == {
+        "configure": (1, 0, False, None), "ingest": (1, 0, True, False), "train": (1, 2, True, False),
+        "calibrate": (1, 0, True, False), "evaluate": (1, 0, True, False), "gate": (1, 0, False, False),
+        "report": (1, 0, False, None), "register": (1, 0, False, False), "record": (1, 0, False, None),
+        "outcome": (1, 0, False, None),
+    }  # fmt: skip
+    assert made.sizes["pipeline"][0] == len(compiled(Request.read(tmp_path / "x.yaml")).partition("\n")[2].encode())
+    assert made.sizes["parameters"][1] == 10_000
+    assert not (tmp_path / "run").exists()
