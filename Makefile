@@ -49,6 +49,7 @@ check: install ## Format, lint, types, import contracts, shipped schema
 compile: install ## Write the components' yaml and pipelines/compiled again
 	$(BIN)/python -m parak8s.components
 	$(BIN)/parak8s compile experiments/ecg.yaml -o pipelines/compiled/ecg.yaml
+	$(BIN)/parak8s compile experiments/xray.yaml -o pipelines/compiled/xray.yaml
 	$(BIN)/parak8s compile experiments/ecg.yaml --points experiments/points/ecg.yaml --parallelism 10 -o pipelines/compiled/sweep.yaml
 
 schema: install ## Write experiments/schema.json again

@@ -14,6 +14,7 @@ COMPONENTS = (
     "points",
     "keep_best",
     "load_ecg",
+    "load_xray",
     "build_model",
 )
 """Each is the package ``parak8s.components.NAME`` with a component of the same name."""

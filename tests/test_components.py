@@ -214,6 +214,19 @@ def test_load_ecg_prepares_what_ingest_prepares(tmp_path: Path) -> None:
     assert bench.made["load_ecg-dataset"].metadata["digest"] == manifest["digest"]
 
 
+def test_load_xray_prepares_what_ingest_prepares(tmp_path: Path) -> None:
+    bench = Workbench(tmp_path)
+    bench(
+        "load_xray", source="synthetic://xray?images=120", size=32, train=0.5, validation=0.2, calibration=0.0, test=0.3
+    )
+    manifest = files.read_json(tmp_path / "load_xray-dataset" / "manifest.json")
+    assert (sum(split["examples"] for split in manifest["splits"].values()), manifest["input_shape"]) == (
+        120,
+        [32, 32, 1],
+    )
+    assert bench.made["load_xray-dataset"].metadata["digest"] == manifest["digest"]
+
+
 def test_build_model_gives_an_untrained_network_for_the_dataset(bench: Workbench) -> None:
     from parak8s.models import saved
 

@@ -18,7 +18,8 @@ from parak8s.pipelines.plan import plan
 from parak8s.pipelines.resources import in_kfp_units
 
 ROOT = Path(__file__).parents[1]
-ECG, POINTS = ROOT / "experiments" / "ecg.yaml", ROOT / "experiments" / "points" / "ecg.yaml"
+EXPERIMENTS = ROOT / "experiments"
+ECG, XRAY, POINTS = EXPERIMENTS / "ecg.yaml", EXPERIMENTS / "xray.yaml", EXPERIMENTS / "points" / "ecg.yaml"
 SHIPPED = Path(pipelines.__file__).parent / "compiled"
 MINIMAL = "name: x\ndata: {loader: ecg, source: 'synthetic://ecg?beats=300'}\nmodel: {builder: deep_cnn}\n"
 EVERYTHING = """
@@ -53,10 +54,10 @@ def tasks(document: Any, group: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("name", "points"), [("ecg", None), ("sweep", POINTS)],
-)  # fmt: skip
-def test_the_shipped_pipelines_are_fresh(name: str, points: Path | None) -> None:
-    request = Request.read(ECG, (), points, 10)
+    ("name", "experiment", "points"), [("ecg", ECG, None), ("xray", XRAY, None), ("sweep", ECG, POINTS)]
+)
+def test_the_shipped_pipelines_are_fresh(name: str, experiment: Path, points: Path | None) -> None:
+    request = Request.read(experiment, (), points, 10)
     assert (SHIPPED / f"{name}.yaml").read_text(encoding="utf-8") == compiled(request), "give: make compile"
 
 

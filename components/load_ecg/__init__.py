@@ -25,7 +25,7 @@ def load_ecg(
         source: Folder, file or URL: heartbeat CSV, npz, WFDB records; or synthetic://ecg?beats=12000.
         digest: sha256:... pins the version of the source: anything else is refused.
         form: auto, heartbeat_csv, npz or wfdb.
-        protocol: none, or ds1_ds2 (de Chazal et al. 2004: train and test patients are different).
+        protocol: none, or de_chazal (de Chazal et al. 2004: DS1 to learn from, DS2 to test).
         by: hash (each beat by its content) or patient (all beats of a patient stay together).
         train: Share of the split.
         validation: Share of the split.
