@@ -9,30 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from parak8s import __version__, cli, errors, loading, run
+from parak8s import __version__, errors, loading, run
 from parak8s.schema import json_schema
+from terminal import Terminal
 
 ROOT = Path(__file__).parents[1]
 ECG = str(ROOT / "experiments" / "ecg.yaml")
 BROKEN = Path(__file__).parent / "broken_experiments"
 MINIMAL = "name: x\ndata: {loader: ecg, source: 'synthetic://ecg'}\nmodel: {builder: deep_cnn}\n"
-
-
-class Terminal:
-    """Gives commands to ``main`` in this process."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self.monkeypatch, self.capsys = monkeypatch, capsys
-        self.out = self.err = ""
-
-    def __call__(self, *arguments: str) -> int:
-        """Return the exit code; what was printed is in ``out`` and ``err``."""
-        self.monkeypatch.setattr(sys, "argv", ["parak8s", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        self.out, self.err = self.capsys.readouterr()
-        assert stop.value.code is None or isinstance(stop.value.code, int)
-        return stop.value.code or 0
 
 
 @pytest.fixture
