@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import tempfile
@@ -74,7 +75,7 @@ def _execute(layout: Layout, arguments: Mapping[str, str], cache: Path, narrator
             workspace_root=workspace, enable_caching=True, cache_root=str(cache),
         )  # fmt: skip
         pipeline = components.load_component_from_file(str(layout.root / SPEC))
-        with _quiet(), contextlib.redirect_stdout(listener):
+        with _quiet(), _overheard(listener), contextlib.redirect_stdout(listener):
             try:
                 pipeline(**arguments)
             except RuntimeError as error:
@@ -87,6 +88,20 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="kfp")
         yield
+
+
+@contextlib.contextmanager
+def _overheard(listener: Listener) -> Iterator[None]:
+    """Let the listener hear what KFP's runner logs between tasks too: there it says which ones it reuses."""
+    root, handler = logging.getLogger(), logging.StreamHandler(listener)
+    level, handlers = root.level, root.handlers[:]
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 def _failure(listener: Listener, layout: Layout) -> Exception:

@@ -65,6 +65,8 @@ def place(task: PipelineTask, compute: Compute) -> PipelineTask:
 
 
 def _on_kubernetes(task: PipelineTask, compute: Compute) -> None:
+    if not (compute.volumes or compute.secrets or compute.image_pull_policy or compute.image_pull_secrets):
+        return  # without the second that the import takes
     from kfp import kubernetes
 
     for volume in compute.volumes:
@@ -78,10 +80,12 @@ def _on_kubernetes(task: PipelineTask, compute: Compute) -> None:
 
 
 def _with_accelerators(task: PipelineTask, wanted: Resources, compute: Compute) -> None:
-    from kfp import kubernetes
-
     if wanted.gpus:
         task.set_accelerator_type(compute.gpu_type).set_accelerator_limit(wanted.gpus)
+    if not (compute.shared_memory or compute.node_selector or compute.tolerations):
+        return  # without the second that the import takes
+    from kfp import kubernetes
+
     if compute.shared_memory:
         size = in_kfp_units(compute.shared_memory)
         kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", medium="Memory", size_limit=size)  # noqa: S108

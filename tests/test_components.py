@@ -195,6 +195,13 @@ def test_the_verdict_and_the_pages_are_there(bench: Workbench) -> None:
     assert "| auc |" in Path(bench.made["report-summary"].path).read_text()
 
 
+def test_every_output_of_a_step_is_a_file_or_folder_also_where_the_run_page_shows_numbers(bench: Workbench) -> None:
+    ports = [name for name in bench.made if name.partition("-")[0] in ("ingest", "train", "calibrate", "evaluate")]
+    assert len(ports) == 8
+    assert [name for name in ports if not Path(bench.made[name].path).exists()] == []
+    assert files.read_json(Path(bench.made["train-metrics"].path))["epoch"] == 2
+
+
 def test_a_second_attempt_to_register_goes_on_with_the_run_and_version_of_the_first(bench: Workbench) -> None:
     first = dict(bench.made["register-registered"].metadata)
     assert (first["model_name"], first["model_version"], first["alias"]) == ("ecg-deep-cnn", "1", "champion")

@@ -42,3 +42,5 @@ def evaluate(
     pictures.log_metrics(metrics, measured)
     confusion_matrix.log_confusion_matrix(measured["classes"], measured["confusion_matrix"])
     roc_curve.log_roc_curve(*pictures.roc_curve(Path(evaluation.path) / "predictions.npz"))
+    for picture in (confusion_matrix, roc_curve):
+        pictures.keep(picture)

@@ -102,9 +102,11 @@ def _run(file: Path, overrides: list[str] | None, output: Path | None, only: str
 
 def _run_pipeline(file: Path, overrides: list[str] | None, output: Path | None, points: Path | None) -> None:
     from parak8s import console
+    from parak8s.pipelines import sdk
     from parak8s.pipelines.compiling import Request
     from parak8s.pipelines.local import run as run_tasks
 
+    sdk.import_without_client()
     request = Request.read(file, overrides or (), points)
     with _stoppable(), console.Console() as screen:
         layout = run_tasks(request, output, narrator=screen)

@@ -34,9 +34,11 @@ def plan(
 ) -> None:
     """Print what a run would do: steps that would be reused, what each takes, and the pipeline's size."""
     from parak8s import console
+    from parak8s.pipelines import sdk
     from parak8s.pipelines.compiling import Request
     from parak8s.pipelines.plan import plan as make
 
+    sdk.import_without_client()
     console.print_plan(make(Request.read(file, overrides or (), points), output))
 
 
@@ -50,8 +52,10 @@ def compile_(
     ] = None,
 ) -> None:
     """Compile the experiment, or a sweep of named points, to a pipeline for the dashboard and for kfp."""
+    from parak8s.pipelines import sdk
     from parak8s.pipelines.compiling import Request, write
 
+    sdk.import_without_client()
     request = Request.read(file, overrides or (), points, parallelism)
     target = output or Path(f"{request.name}.yaml")
     size = write(request, target)
@@ -165,6 +169,8 @@ def pipeline_manifest(
     namespace: Namespace = None,
 ) -> None:
     """Print Pipeline and PipelineVersion (pipelines.kubeflow.org/v2beta1)."""
+    from parak8s.pipelines import sdk
     from parak8s.pipelines.compiling import Request, manifests
 
+    sdk.import_without_client()
     typer.echo(manifests(Request.read(file, overrides or (), points, parallelism), namespace), nl=False)

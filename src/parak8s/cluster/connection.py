@@ -16,7 +16,7 @@ from parak8s.cluster.target import Target
 from parak8s.errors import EnvironmentFault, InputError
 
 if TYPE_CHECKING:
-    import kfp
+    from kfp.client import Client
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ class Connection:
         patience: How long the server is asked again, where a question says nothing else.
     """
 
-    client: kfp.Client
+    client: Client
     target: Target
     patience: Patience = BRIEF
 
@@ -109,7 +109,7 @@ def connect(target: Target, patience: Patience = BRIEF) -> Connection:
     return connection if health.multi_user else replace(connection, target=replace(target, namespace=None))
 
 
-def _client(target: Target, cookies: str | None) -> kfp.Client:
+def _client(target: Target, cookies: str | None) -> Client:
     """Return kfp's client without its noise; nothing is asked yet.
 
     With a namespace, whatever it is, it does not ask the server when it is made (five times, with tracebacks), nor
@@ -117,9 +117,9 @@ def _client(target: Target, cookies: str | None) -> kfp.Client:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import kfp
+        from kfp.client import Client
 
-        client = kfp.Client(
+        client = Client(
             host=target.host,
             namespace=target.namespace if target.namespace not in (None, "kubeflow") else "-",
             credentials=target.token_file and _TokenFile(target.token_file),
@@ -131,7 +131,7 @@ def _client(target: Target, cookies: str | None) -> kfp.Client:
     return client
 
 
-def _api_client(client: kfp.Client) -> Any:
+def _api_client(client: Client) -> Any:
     """Return the one client of HTTP that all of kfp's services share."""
     return client.runs.run_service_get_run.__self__.api_client
 
