@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from parak8s.data import prepared
 from parak8s.errors import InputError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 Batch = tuple[NDArray[Any], NDArray[np.int32], NDArray[np.float32]]
 
@@ -95,6 +98,29 @@ class ArrayDataset(keras.utils.PyDataset):
         labels = self.labels[rows]
         return self.inputs[rows], labels, self.class_weights[labels]
 
+    def as_tf_data(self) -> tf.data.Dataset:
+        """Return the same batches as tf.data, for strategies with several workers; an iteration is the current epoch.
+
+        Give each worker its own ``shard``: TensorFlow is told to shard no further.
+        """
+        import tensorflow as tf
+
+        columns = (self.inputs, self.labels, self.class_weights)
+        signature = tuple(tf.TensorSpec((None, *column.shape[1:]), column.dtype) for column in columns)
+        batches = tf.data.Dataset.from_generator(
+            lambda: map(self.__getitem__, range(len(self))), output_signature=signature
+        )
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+        return batches.apply(tf.data.experimental.assert_cardinality(len(self))).with_options(options).prefetch(2)
+
 
 class ECGDataset(ArrayDataset):
     """Batches of heartbeats: inputs float32 (batch, 187), labels int32 (batch,), weights float32 (batch,)."""
+
+
+class XRayDataset(ArrayDataset):
+    """Batches of X-rays: inputs uint8 (batch, size, size, 1), labels int32 (batch,), weights float32 (batch,).
+
+    The images were decoded once, when the dataset was prepared: an epoch reads grey squares from the disk's cache.
+    """

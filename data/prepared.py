@@ -13,6 +13,7 @@ from parak8s.data.examples import Examples
 from parak8s.errors import InputError
 
 MANIFEST = "manifest.json"
+BLOCK_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def write(
     """Write the arrays of each split and the manifest into the empty ``directory``."""
     for name, indices in rows.items():
         (directory / name).mkdir()
-        np.save(directory / name / "inputs.npy", examples.inputs[indices])
+        _save_rows(directory / name / "inputs.npy", examples.inputs, indices)
         np.save(directory / name / "labels.npy", examples.labels[indices])
         if examples.patients is not None:
             np.save(directory / name / "patients.npy", examples.patients[indices])
@@ -73,6 +74,17 @@ def write(
     )
     files.write_json(directory / MANIFEST, asdict(manifest))
     return manifest
+
+
+def _save_rows(path: Path, values: NDArray[Any], rows: NDArray[np.intp]) -> None:
+    """Write some rows of ``values`` as a file of NumPy, a block at a time: they may be more than the memory holds."""
+    shape = (len(rows), *values.shape[1:])
+    with path.open("wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(values.dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        block = max(BLOCK_BYTES // max(values[:1].nbytes, 1), 1)
+        for start in range(0, len(rows), block):
+            file.write(np.ascontiguousarray(values[rows[start : start + block]]).tobytes())
 
 
 def _counts(examples: Examples, rows: NDArray[np.intp]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from parak8s.data.xray import dicom, pictures
-from parak8s.data.xray.decoding import Decoder
+from parak8s.data.xray.decoding import Decoder, on_disk, only
 from parak8s.data.xray.frame import Fit, Frame
 from xray_files import SHARED, Pixels, encoded, jpeg, smooth
 from xray_files import dicom as write_dicom
@@ -218,3 +218,48 @@ def test_importing_the_decoder_does_not_import_pydicom() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": ":".join(sys.path)}
     )
     assert out.stdout.strip() == "set()"
+
+
+CROWD = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from parak8s.data import prepared
+from parak8s.data.examples import Examples
+from parak8s.data.xray.decoding import Decoder, only, read_all
+from parak8s.data.xray.frame import Frame
+from parak8s.data.xray.listing import Listing
+
+folder, count, side = Path(sys.argv[1]), 1200, 512
+listing = Listing([folder / "a.png"] * count, ["a"] * count, ["x", "y"] * (count // 2), ("x", "y"))
+used = int(next(line for line in open("/proc/self/status") if line.startswith("VmData")).split()[1]) << 10
+resource.setrlimit(resource.RLIMIT_DATA, (used + (150 << 20), resource.RLIM_INFINITY))
+try:
+    np.ones((count, side, side, 1), np.uint8)
+except MemoryError:
+    print("too many for the memory")
+pixels, _ = read_all(listing, Decoder(Frame(side, "crop"), "depth", "refuse"))
+pixels = only(pixels, np.arange(1, count))
+examples = Examples(pixels, np.arange(count - 1, dtype=np.int32) % 2, ("x", "y"))
+names = {"digest": "", "source": "", "loader": "", "split": {}}
+manifest = prepared.write(folder / "dataset", examples, {"train": np.arange(count - 1)[::-1]}, **names)
+print(manifest.splits["train"]["examples"])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on private memory")
+def test_more_images_than_the_memory_holds_are_read_and_written(tmp_path: Path) -> None:
+    write(tmp_path / "a.png", encoded(smooth(64, 64)))
+    (tmp_path / "dataset").mkdir()
+    done = subprocess.run([sys.executable, "-c", CROWD, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert (done.stdout.splitlines(), done.stderr) == (["too many for the memory", "1199"], "")
+    inputs = np.load(tmp_path / "dataset" / "train" / "inputs.npy", mmap_mode="r")
+    np.testing.assert_array_equal(inputs[[0, 600, 1198]], inputs[[1198, 0, 5]])
+
+
+def test_the_rows_that_stay_keep_their_order_and_pixels() -> None:
+    pixels = on_disk((1000, 2, 2, 1))
+    pixels[:] = np.arange(1000, dtype=np.uint16).astype(np.uint8)[:, None, None, None]
+    rows = np.setdiff1d(np.arange(1000), [0, 1, 500, 999])
+    expected = np.array(pixels)[rows]
+    np.testing.assert_array_equal(only(pixels, rows), expected)

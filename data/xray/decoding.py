@@ -1,6 +1,8 @@
 """Reads many images in parallel into one array, and collects what is wrong with the bad ones."""
 
+import math
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,10 +18,11 @@ from parak8s.data.xray.dicom import Identifiers
 from parak8s.data.xray.frame import Frame
 from parak8s.data.xray.listing import Listing
 from parak8s.data.xray.pictures import Levels
-from parak8s.errors import InputError
+from parak8s.errors import EnvironmentFault, InputError
 
 SHOWN = 5
 """Bad images that a message tells of; the rest are counted."""
+BLOCK_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,11 @@ class Decoder:
 def read_all(listing: Listing, decoder: Decoder) -> tuple[NDArray[np.uint8], dict[int, InputError]]:
     """Return all images, uint8 (n, size, size, 1), and what is wrong with the bad ones, by row; these stay black.
 
-    Threads suffice: the decoders let others work. Each holds one image of full size at a time.
+    Threads suffice: the decoders let others work. Each holds one image of full size at a time; the result lies in a
+    file without a name in the folder for temporary files, so that memory does not grow with the number of images.
     """
     size = decoder.frame.size
-    pixels = np.zeros((len(listing.images), size, size, 1), np.uint8)
+    pixels = on_disk((len(listing.images), size, size, 1))
 
     def read(row: int) -> InputError | None:
         try:
@@ -66,6 +70,36 @@ def read_all(listing: Listing, decoder: Decoder) -> tuple[NDArray[np.uint8], dic
         errors = enumerate(_in_order(readers, read, len(pixels)))
         bad = {row: error for row, error in errors if error is not None}
     return pixels, bad
+
+
+def on_disk(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return an array of zeros that lies in a file without a name: it goes when nobody holds the array any more.
+
+    Raises:
+        EnvironmentFault: There is no room for it.
+    """
+    size, folder = math.prod(shape), tempfile.gettempdir()
+    if not size:
+        return np.zeros(shape, np.uint8)
+    try:
+        with tempfile.TemporaryFile() as file:
+            if hasattr(os, "posix_fallocate"):  # a hole that cannot be filled later would end the process
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
+            return np.memmap(file, np.uint8, mode="r+", shape=shape)
+    except OSError as error:
+        reason = f"no room for {size:,} bytes of images ({error.strerror}); free some space, or set TMPDIR"
+        raise EnvironmentFault(f"{folder}: {reason}") from error
+
+
+def only(pixels: NDArray[np.uint8], rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """Return the ``rows`` (ascending) of ``pixels``, moved together within it: what ``pixels`` held before is gone."""
+    if len(rows) < len(pixels):
+        for start in range(0, len(rows), BLOCK_ROWS):
+            block = rows[start : start + BLOCK_ROWS]
+            pixels[start : start + len(block)] = pixels[block]  # every row moves towards the beginning
+    return pixels[: len(rows)]
 
 
 def _in_order(

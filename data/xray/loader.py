@@ -16,7 +16,7 @@ from parak8s.data.likeness import near_duplicates
 from parak8s.data.loader import Loader
 from parak8s.data.sources import Source
 from parak8s.data.xray import forms, patients, table
-from parak8s.data.xray.decoding import Decoder, read_all, told
+from parak8s.data.xray.decoding import Decoder, only, read_all, told
 from parak8s.data.xray.dicom import Identifiers
 from parak8s.data.xray.frame import Fit, Frame
 from parak8s.data.xray.listing import Listing
@@ -114,11 +114,13 @@ class XRayLoader(Loader):
         pixels, bad = read_all(listing, Decoder(Frame(self.size, self.fit), self.levels, self.identifiers))
         self._judge(bad, len(pixels))
         keep = np.setdiff1d(np.arange(len(pixels)), list(bad))
-        alike = near_duplicates(pixels[keep]) if self.near_duplicates != "allow" else None
+        pixels = only(pixels, keep)
+        alike = near_duplicates(pixels) if self.near_duplicates != "allow" else None
         dropped = 0
         if alike is not None and self.near_duplicates == "drop":
             one_each = _one_of_each(alike, test[keep])
             dropped, keep, alike = len(keep) - len(one_each), keep[one_each], None
+            pixels = only(pixels, one_each)
         who = listing.patients or patients.from_names(listing.names, self.patient)
         facts: dict[str, str | int | float] = {
             "origin": ABOUT[form],
@@ -129,7 +131,7 @@ class XRayLoader(Loader):
             "images of the part test left out": left_out,
         }
         return Examples(
-            inputs=pixels[keep],
+            inputs=pixels,
             labels=np.array([listing.classes.index(listing.labels[row]) for row in keep], np.int32),
             classes=listing.classes,
             patients=_known(who, listing.names)[keep] if who is not None else None,
