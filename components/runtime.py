@@ -14,7 +14,7 @@ from parak8s import files
 from parak8s.errors import InputError, ParaK8sError
 from parak8s.experiment import Experiment, documents
 from parak8s.layout import Layout
-from parak8s.loading import parse
+from parak8s.loading import parse, parse_sections
 from parak8s.secrets import redacted, without_passwords
 
 if TYPE_CHECKING:
@@ -34,10 +34,25 @@ def experiment(settings: str, code: Any = None, overrides: str = "", *, name: st
         overrides: ``path=value`` separated by spaces or lines; quoted as in a shell where a value has spaces.
         name: What messages call ``settings``.
     """
-    if code is not None:
-        sys.path.append(code.path)
+    _importable(code)
     with sentences():
         yield parse(settings, name, split_overrides(overrides))
+
+
+def _importable(code: Any) -> None:
+    if code is not None:
+        sys.path.append(code.path)
+
+
+@contextlib.contextmanager
+def sections(settings: str, code: Any = None) -> Iterator[Experiment]:
+    """Yield the experiment in ``settings`` for a task that uses neither its loader nor its builder.
+
+    Otherwise as :func:`experiment`; code of the user's own is not imported, nor the TensorFlow that it may import.
+    """
+    _importable(code)
+    with sentences():
+        yield parse_sections(settings, "settings")
 
 
 @contextlib.contextmanager

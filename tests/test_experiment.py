@@ -477,3 +477,12 @@ def test_shares_may_miss_one_by_rounding_only() -> None:
     assert refusal("data.split={train: 0.7, validation: 0.1, calibration: 0.1, test: 0.09}") == [
         "data.split: the shares must add up to 1, got train 0.7 + validation 0.1 + calibration 0.1 + test 0.09 = 0.99"
     ]
+
+
+def test_sections_alone_are_read_without_the_code_that_they_name() -> None:
+    text = "name: x\ndata: {loader: 'nowhere:load', source: a}\nmodel: {builder: 'nowhere:build', params: {units: 3}}\n"
+    point = loading.parse_sections(text, "settings")
+    assert (point.model.params, point.training.epochs) == ({"units": 3}, 20)
+    with pytest.raises(ExperimentError) as refused:
+        loading.parse_sections(f"{text}training: {{epochs: 0, epoch: 1}}\n", "settings")
+    assert [mistake.where for mistake in refused.value.mistakes] == ["line 4", "line 4"]

@@ -155,8 +155,8 @@ def test_a_directory_of_one_engine_is_refused_by_the_other(folder: Path, finishe
 def test_a_sweep_over_a_network_of_ones_own_keeps_the_best_point(tmp_path: Path) -> None:
     """The network lies in the user's folder alone, and reaches the tasks inside the pipeline."""
     (tmp_path / "mine.py").write_text(
-        "import keras\n\n"
         "def network(input_shape, classes, *, units: int = 4):\n"
+        "    import keras\n"
         "    layers = [keras.layers.Flatten(), keras.layers.Dense(units, 'relu'), keras.layers.Dense(classes)]\n"
         "    return keras.Sequential([keras.Input(input_shape), *layers])\n"
     )

@@ -35,7 +35,7 @@ def gate(
     from parak8s.steps import gate as step
     from parak8s.tracking import Tracker
 
-    with runtime.experiment(experiment, code) as point, files.folder(Path(verdict.path)) as folder:
+    with runtime.sections(experiment, code) as point, files.folder(Path(verdict.path)) as folder:
         judged = step.gate(point, Path(dataset.path), Path(evaluation.path), folder, Tracker(point))
     verdict.metadata["passed"] = judged.passed
     files.write_text(Path(summary.path), pictures.verdict_page(judged))

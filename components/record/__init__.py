@@ -47,7 +47,7 @@ def record(
 
     from parak8s.components import publication, runtime
 
-    with runtime.experiment(experiment, code) as point, tempfile.TemporaryDirectory() as folder:
+    with runtime.sections(experiment, code) as point, tempfile.TemporaryDirectory() as folder:
         layout = runtime.run_directory(
             Path(folder), point, fingerprint=fingerprint, digest=digest,
             dataset=dataset, training=training, model=model, evaluation=evaluation, gate=verdict,

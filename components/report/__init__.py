@@ -44,7 +44,7 @@ def report(
     from parak8s.components import pictures, runtime
     from parak8s.report import write_report
 
-    with runtime.experiment(experiment, code) as point, tempfile.TemporaryDirectory() as folder:
+    with runtime.sections(experiment, code) as point, tempfile.TemporaryDirectory() as folder:
         layout = runtime.run_directory(
             Path(folder), point, fingerprint=fingerprint, digest=digest,
             dataset=dataset, training=training, model=model, evaluation=evaluation, gate=verdict,

@@ -33,6 +33,21 @@ def parse(text: str, name: str, overrides: Sequence[str] = ()) -> Experiment:
     return _experiment(documents.parse(text, name), overrides)
 
 
+def parse_sections(text: str, name: str) -> Experiment:
+    """Return the experiment in ``text`` with the settings of its loader and builder as they are written.
+
+    For steps that use neither: code of the user's own is not imported, nor Keras with it.
+
+    Raises:
+        ExperimentError: Every mistake in the sections themselves.
+    """
+    document = documents.parse(text, name)
+    experiment, mistakes = _validated(document.data)
+    if experiment is None:
+        raise ExperimentError(name, sorted((_placed(mistake, document, {}) for mistake in mistakes), key=_order))
+    return experiment
+
+
 def mistakes_with(experiment: Experiment, values: Mapping[str, Any]) -> list[Mistake]:
     """Return what is wrong with a valid experiment once each value of ``values`` stands at its dotted path.
 
@@ -53,11 +68,7 @@ def _experiment(document: documents.Document, overrides: Sequence[str]) -> Exper
 
 
 def _checked(values: Mapping[str, Any]) -> tuple[Experiment | None, list[Mistake]]:
-    experiment, mistakes = None, []
-    try:
-        experiment = Experiment.model_validate_json(json.dumps(values))
-    except ValidationError as error:
-        mistakes = mistakes_of(error, Experiment)
+    experiment, mistakes = _validated(values)
     found = {mistake.path for mistake in mistakes}
     mistakes += [mistake for mistake in _plugin_mistakes(values) if mistake.path not in found]
     mistakes += _search_path_mistakes(values)
@@ -65,6 +76,13 @@ def _checked(values: Mapping[str, Any]) -> tuple[Experiment | None, list[Mistake
         experiment = _completed(experiment)
         mistakes += _search_value_mistakes(experiment)
     return experiment, mistakes
+
+
+def _validated(values: Mapping[str, Any]) -> tuple[Experiment | None, list[Mistake]]:
+    try:
+        return Experiment.model_validate_json(json.dumps(values)), []
+    except ValidationError as error:
+        return None, mistakes_of(error, Experiment)
 
 
 _PLUGINS = (
