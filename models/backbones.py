@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from parak8s import files
 from parak8s.errors import InputError
 from parak8s.models import imagenet, saved
+from parak8s.models.weights import check_pinned, digest_of
 
 if TYPE_CHECKING:
     from parak8s.models.transfer import Scaling
@@ -66,7 +68,7 @@ class Backbone(keras.Model):
     weights_digest: str | None = None
     """Of the file that the weights came from; not part of a saved model."""
 
-    def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:  # noqa: ARG002
         """Map (batch, height, width, 3) to features (batch, rows, columns, channels)."""
         return super().call(inputs, training=False, mask=mask)
 
@@ -84,17 +86,17 @@ def build(name: str, shape: tuple[int, ...], weights: str, digest: str | None) -
         InputError: The images are too small, the file is not there, holds other weights, or is not the pinned one.
         EnvironmentFault: The weights of ImageNet are not in the cache and cannot be fetched.
     """
+    found: str | None = None
     if weights == "imagenet":
-        with imagenet.read_by_keras(digest) as read:
-            network = _application(name, shape, "imagenet")
-        found: str | None = read[0]
-    elif weights == "none":
-        network, found = _application(name, shape, None), None
-    else:
-        found = checked(Path(weights), digest)
+        network, found = _published(name, shape, digest)
+    elif weights != "none":
+        found = digest_of(Path(weights))
+        check_pinned(found, digest, weights)
         network = _stored(name, shape, Path(weights))
-    if digest and not found:
+    elif digest:
         raise InputError("transfer: weights: none come from no file; take weights_digest away")
+    else:
+        network = _drawn(name, shape)
     backbone = Backbone(network.input, network.output, name=name)
     backbone.trainable = False
     backbone.weights_digest = found
@@ -107,32 +109,36 @@ def weights_digest(model: keras.Model) -> str | None:
     return inner[0].weights_digest if inner else None
 
 
-def checked(file: Path, digest: str | None) -> str:
-    """Return ``sha256:...`` of a file with weights.
+def _drawn(name: str, shape: tuple[int, ...]) -> keras.Model:
+    with _sizes_explained(name, shape):
+        return _application(name, shape, None)
 
-    Raises:
-        InputError: There is no such file, or it is not the pinned one.
-    """
-    if not file.is_file():
-        raise InputError(f"model.params.weights: no file {file}")
-    found = f"sha256:{files.sha256_of(file)}"
-    if digest not in (None, found):
-        raise InputError(f"{file} has the digest {found}, but model.params.weights_digest pins {digest}")
-    return found
+
+def _published(name: str, shape: tuple[int, ...], digest: str | None) -> tuple[keras.Model, str]:
+    with _sizes_explained(name, shape), imagenet.read_by_keras(digest) as read:
+        network = _application(name, shape, "imagenet")
+    return network, read[0]
 
 
 def _application(name: str, shape: tuple[int, ...], weights: str | None) -> keras.Model:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of sizes for which there are no weights of their own
-        try:
-            return getattr(keras.applications, name)(include_top=False, input_shape=tuple(shape), weights=weights)
-        except ValueError as error:
-            raise InputError(f"transfer: {name} for images {tuple(shape)}: {str(error).splitlines()[0]}") from error
+        return getattr(keras.applications, name)(include_top=False, input_shape=tuple(shape), weights=weights)
+
+
+@contextlib.contextmanager
+def _sizes_explained(name: str, shape: tuple[int, ...]) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"transfer: {name} for images {tuple(shape)}: {str(error).splitlines()[0]}") from error
 
 
 def _stored(name: str, shape: tuple[int, ...], file: Path) -> keras.Model:
     """Return the network with the weights in ``file``: a model that has it, or its weights alone."""
-    fresh = _application(name, shape, None)
+    fresh = _drawn(name, shape)
     if file.suffix != ".keras":
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # of layers that keep what they were drawn with
@@ -144,16 +150,21 @@ def _stored(name: str, shape: tuple[int, ...], file: Path) -> keras.Model:
         return fresh
     try:
         model = saved.load(file)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{file}: not a model that Keras saved: {error}") from error
     expected = [weight.shape for weight in fresh.weights]
     fitting = [part for part in (model, *_within(model)) if [weight.shape for weight in part.weights] == expected]
     if not fitting:
         raise InputError(f"{file}: holds no {name} without its head; it has {', '.join(_networks(model))}")
     # Not the fresh one: EfficientNet has a layer more when it begins with the weights of ImageNet.
-    network = keras.models.clone_model(fitting[0], input_tensors=fresh.input)
+    network = keras.models.clone_model(fitting[0], input_tensors=fresh.input, clone_function=_again)
     network.set_weights(fitting[0].get_weights())
     return network
+
+
+def _again(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """Return a new layer like ``layer``, in the precision of this training."""
+    return type(layer).from_config({**layer.get_config(), "dtype": keras.config.dtype_policy()})
 
 
 def _within(model: keras.Model) -> Iterator[keras.Model]:

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from parak8s import files
 from parak8s.errors import EnvironmentFault, InputError
+from parak8s.models.weights import check_pinned, digest_of
 
 TIMEOUTS_S = (10, 60)
 """For the connection, and for each piece of the file."""
@@ -52,7 +53,9 @@ def read_by_keras(digest: str | None) -> Iterator[list[str]]:
     original, file_utils.get_file = file_utils.get_file, get_file
     try:
         yield used
-    except (OSError, KeyError) as error:  # what h5py says
+    except (OSError, KeyError, ValueError) as error:  # what h5py and Keras say
+        if isinstance(error, InputError) or not read:
+            raise
         raise InputError(f"{read[0]}: cannot be read ({error}); delete it, and it is fetched again") from error
     finally:
         file_utils.get_file = original
@@ -82,9 +85,8 @@ def _download(origin: str, file: Path, published: str | None) -> None:
 
 def _verified(file: Path, digest: str | None, published: str | None) -> str:
     """Return the digest of ``file`` if it is the pinned one, the one used before, and the one that Keras publishes."""
-    found = f"sha256:{files.sha256_of(file)}"
-    if digest not in (None, found):
-        raise InputError(f"{file} has the digest {found}, but model.params.weights_digest pins {digest}")
+    found = digest_of(file)
+    check_pinned(found, digest, file)
     note = _note(file)
     known = f"sha256:{note.read_text(encoding='utf-8').split()[0]}" if note.is_file() else found
     if known != found:
