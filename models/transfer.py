@@ -54,7 +54,7 @@ def transfer(
     input_shape: tuple[int, ...],
     classes: int,
     *,
-    backbone: Backbone,
+    backbone: Backbone = "MobileNetV2",
     weights: Weights = "imagenet",
     weights_digest: Digest | None = None,
     pooling: Literal["avg", "max"] = "avg",
