@@ -8,6 +8,7 @@ from parak8s.errors import InputError
 from parak8s.experiment import Experiment, documents
 from parak8s.parts import parts
 from parak8s.steps.ingest import identify
+from parak8s.steps.pretrained import pinned
 from parak8s.tracking.connection import sqlite_file, tracking_uri
 
 
@@ -15,9 +16,11 @@ def configured(experiment: Experiment) -> dict[str, str]:
     """Return the outputs of the component ``configure``.
 
     Raises:
-        InputError: The data is not there or not the pinned version, or MLflow would write into a pod that goes away.
+        InputError: The data or the weights are not there or not the pinned ones, or MLflow would write into a pod
+            that goes away.
     """
     refuse_lost_tracking(experiment)
+    experiment = pinned(experiment)
     digest = identify(experiment)[1]
     return described(experiment, digest) | parts(experiment, digest)
 

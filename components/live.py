@@ -15,7 +15,8 @@ class Log:
 
     def on_epoch(self, record: Record) -> None:
         """Print the epoch's values."""
-        values = {name: value for name, value in record.to_json().items() if name not in ("epoch", "timestamp_ms")}
+        said = ("epoch", "stage", "timestamp_ms")
+        values = {name: value for name, value in record.to_json().items() if name not in said}
         line = "  ".join(f"{name} {value:.4f}" for name, value in values.items() if value is not None)
         print(f"epoch {record.epoch:>3}  {line}", file=sys.stderr, flush=True)  # noqa: T201 - a pod's log is its voice
 

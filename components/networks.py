@@ -9,6 +9,7 @@ from parak8s import data, files
 from parak8s.components import runtime
 from parak8s.data import prepared
 from parak8s.experiment import documents
+from parak8s.steps import pretrained
 from parak8s.training import determinism
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def build(
         from parak8s.models import classifier
 
         loader = data.loader(point.data.loader, point.data.options)
-        network = classifier.build(point.model, loader, manifest, seed=point.seed)
+        with pretrained.at_hand(point) as spec:
+            network = classifier.build(spec, loader, manifest, seed=point.seed)
         with files.folder(model) as folder:
             network.save(folder / "model.keras")
     return network

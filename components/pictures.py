@@ -31,7 +31,7 @@ def facts_of(manifest: Manifest) -> dict[str, Any]:
 def log_epoch(metrics: Any, record: Record) -> None:
     """Put the values of an epoch into a Metrics artifact; what is not a number is left out."""
     for name, value in record.to_json().items():
-        if value is not None and name not in ("timestamp_ms", "seconds"):
+        if value is not None and name not in ("stage", "timestamp_ms", "seconds"):
             metrics.log_metric(name, value)
     keep(metrics)
 

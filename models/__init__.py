@@ -9,8 +9,14 @@ from parak8s import plugins
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-BUILDERS = {"deep_cnn": "parak8s.models.deep_cnn:deep_cnn", "xray_cnn": "parak8s.models.xray_cnn:xray_cnn"}
+BUILDERS = {
+    "deep_cnn": "parak8s.models.deep_cnn:deep_cnn",
+    "transfer": "parak8s.models.transfer:transfer",
+    "xray_cnn": "parak8s.models.xray_cnn:xray_cnn",
+}
 """Registered builders, imported when they are asked for."""
+NEEDS = {"transfer": {"normalize": "none"}}
+"""What a builder needs of the loader's settings, where the loader has them."""
 
 
 def settings_type(name: str) -> type[BaseModel]:

@@ -166,8 +166,10 @@ class Augmentation(Protocol):
     noise: float
 
 
-def normalization(kind: Literal["unit", "zscore"]) -> list[keras.Layer]:
-    """Return the layers that scale raw images."""
+def normalization(kind: Literal["unit", "zscore", "none"]) -> list[keras.Layer]:
+    """Return the layers that scale raw images; ``none`` makes them float32 and leaves them in 0..255."""
+    if kind == "none":
+        return [keras.layers.Rescaling(1.0, dtype="float32")]
     return [UnitScale()] if kind == "unit" else [Standardize()]
 
 

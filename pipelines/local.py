@@ -22,6 +22,7 @@ from parak8s.pipelines.compiling import Request, compiled
 from parak8s.pipelines.listening import Listener
 from parak8s.secrets import without_passwords
 from parak8s.steps.ingest import identify
+from parak8s.steps.pretrained import pinned
 
 if TYPE_CHECKING:
     from parak8s.pipelines.listening import Narrator
@@ -44,7 +45,7 @@ def run(request: Request, root: Path | None = None, *, narrator: Narrator) -> La
         InputError: A task refuses its input.
         EnvironmentFault: A task fails; the same command reuses those before it.
     """
-    experiment = request.experiment
+    experiment = pinned(request.experiment)
     digest = identify(experiment)[1]
     fingerprint = provenance.fingerprint(experiment, digest)
     layout = Layout(root or Path("runs") / experiment.name / f"{fingerprint}-kfp")

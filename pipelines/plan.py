@@ -15,6 +15,7 @@ from parak8s.pipelines.compiling import MAX_SPEC_BYTES, Request, documents_for
 from parak8s.pipelines.resources import NEVER_CACHED, Resources, resources_of
 from parak8s.run import is_done, keys
 from parak8s.steps.ingest import identify
+from parak8s.steps.pretrained import pinned
 
 ORDER = (
     *("own-code", "configure", "points", "ingest", "train", "keep-best", "calibrate", "evaluate", "gate", "report"),
@@ -63,7 +64,7 @@ class Plan:
 
 def plan(request: Request, root: Path | None = None) -> Plan:
     """Return what a run of the request would do; the data is read, to know its version, and nothing is written."""
-    experiment = request.experiment
+    experiment = pinned(request.experiment)
     digest = identify(experiment)[1]
     fingerprint = provenance.fingerprint(experiment, digest)
     layout = Layout(root or Path("runs") / experiment.name / fingerprint)

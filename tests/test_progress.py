@@ -14,8 +14,8 @@ from parak8s.experiment import EarlyStopping
 from parak8s.training.progress import Record, best_epoch, should_stop, validation_record
 
 
-def record(epoch: int, **values: float) -> Record:
-    zeros = dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "val_f1"), 0.0)
+def record(epoch: int, **values: Any) -> Record:
+    zeros: dict[str, Any] = dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "val_f1"), 0.0)
     return Record(epoch=epoch, **zeros | values, learning_rate=0.1, seconds=1.0, timestamp_ms=5)
 
 

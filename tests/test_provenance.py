@@ -77,6 +77,7 @@ INSIDE = {
     "training.keep_best": "val_f1",
     "training.precision": "mixed_bfloat16",
     "training.jit": True,
+    "training.fine_tune": {"layers": 3},
     "evaluation.metrics": ["f1"],
     "evaluation.calibration": "isotonic",
     "evaluation.bootstrap.samples": 500,

@@ -121,7 +121,7 @@ def test_train_writes_a_model_of_raw_beats_and_its_history(run: Layout) -> None:
     assert [epoch["epoch"] for epoch in history["epochs"]] == [1, 2, 3]
     assert set(history["epochs"][0]) == {
         "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "val_f1", "learning_rate", "seconds",
-        "timestamp_ms",
+        "timestamp_ms", "stage",
     }  # fmt: skip
     assert history["kept_epoch"] == int(np.argmax([epoch["val_f1"] for epoch in history["epochs"]])) + 1
     assert history["stopped_early"] is False

@@ -18,7 +18,7 @@ import pytest
 from parak8s.errors import EnvironmentFault, InputError
 from parak8s.experiment import Experiment, Tracking
 from parak8s.secrets import redacted, without_passwords
-from parak8s.tracking import Tracker
+from parak8s.tracking import Tracker, versions
 from parak8s.tracking.connection import connect, tracking_uri
 from parak8s.tracking.lineage import lineage
 from servers import PASSWORD, MlflowServer, free_port, mlflow_server, postgres_uri, texts_of_database  # noqa: F401
@@ -297,6 +297,19 @@ def test_the_champion_is_fetched_bit_by_bit(store: Store, published: Published, 
     assert sorted(path.name for path in file.parent.iterdir()) == ["model.keras"]
     original = (published.directory / "model/model.keras").read_bytes()
     assert hashlib.sha256(file.read_bytes()).digest() == hashlib.sha256(original).digest()
+
+
+def test_a_version_is_found_by_its_address_with_the_digest_of_its_model(
+    store: Store, published: Published, tmp_path: Path
+) -> None:
+    tracking, name = experiment(store).tracking, experiment(store).registered_name
+    reference, digest = versions.locate(f"models:/{name}@champion", tracking)
+    assert re.fullmatch(f"models:/{name}/[0-9]+", reference)
+    original = (published.directory / "model/model.keras").read_bytes()
+    assert digest == f"sha256:{hashlib.sha256(original).hexdigest()}"
+    assert versions.download(reference, tracking, tmp_path).read_bytes() == original
+    with pytest.raises(InputError, match="no such version"):
+        versions.locate(f"models:/{name}/999", tracking)
 
 
 def test_a_champion_that_parak8s_did_not_register_is_named(store: Store, tmp_path: Path) -> None:

@@ -48,6 +48,13 @@ def test_unit_scale_gives_fractions_of_white_however_it_is_called(tmp_path: Path
         np.testing.assert_allclose(got, images() / 255, rtol=1e-6, err_msg=name)
 
 
+def test_no_normalization_gives_the_pixels_as_float32(tmp_path: Path) -> None:
+    (layer,) = normalization("none")
+    for numbers in everywhere(layer, images(), tmp_path).values():
+        assert np.asarray(numbers).dtype == np.float32
+        np.testing.assert_array_equal(numbers, images())
+
+
 def test_standardize_gives_numpys_numbers_however_it_is_called(tmp_path: Path) -> None:
     values = images().astype(np.float64)
     over = (1, 2, 3)

@@ -90,8 +90,8 @@ class XRayLoader(Loader):
     """What an image does that cannot be used: ``fail`` ends the ingest with the reasons; ``skip`` leaves it out."""
     identifiers: Identifiers = "refuse"
     """DICOM files that say who the patient is: ``refuse`` them, or ``ignore`` what they say and use the pixels."""
-    normalize: Literal["unit", "zscore"] = "zscore"
-    """What the model does to each image first: 0 to 1, or mean 0 and deviation 1."""
+    normalize: Literal["unit", "zscore", "none"] = "zscore"
+    """What the model does to each image first: 0 to 1, mean 0 and deviation 1, or nothing (0 to 255)."""
     augment: Augment = Augment()
     """How training images are varied."""
 

@@ -74,6 +74,7 @@ def _checked(values: Mapping[str, Any]) -> tuple[Experiment | None, list[Mistake
     mistakes += _search_path_mistakes(values)
     if experiment and not mistakes:
         experiment = _completed(experiment)
+        mistakes += _need_mistakes(experiment)
         mistakes += _search_value_mistakes(experiment)
     return experiment, mistakes
 
@@ -115,6 +116,15 @@ def _completed(experiment: Experiment) -> Experiment:
         record = plugins.with_settings(settings_type(getattr(part, key)), getattr(part, options), section)
         parts[section] = part.model_copy(update={options: plugins.written_out(record)})
     return experiment.model_copy(update=parts)
+
+
+def _need_mistakes(experiment: Experiment) -> Iterator[Mistake]:
+    """Check that the loader is set as the builder needs it."""
+    builder, options = experiment.model.builder, experiment.data.options
+    for key, needed in models.NEEDS.get(builder, {}).items():
+        if options.get(key, needed) != needed:
+            message = f"must be {needed} for the builder {builder}, got {shown(options[key])}"
+            yield Mistake(f"data.options.{key}", message)
 
 
 def _search_path_mistakes(values: Mapping[str, Any]) -> Iterator[Mistake]:

@@ -7,6 +7,7 @@ from typing import Any
 from parak8s import provenance
 from parak8s.chain import STEPS
 from parak8s.experiment import Experiment, documents
+from parak8s.steps.pretrained import registered
 
 CACHED = ("ingest", "train", "calibrate", "evaluate")
 """Steps whose output depends on their inputs alone. The others look at the registry, or write to it."""
@@ -26,6 +27,8 @@ def parts(experiment: Experiment, digest: str) -> dict[str, str]:
             read = [path for earlier in STEPS[: count - 1] for path in _inside(values, earlier.reads)]
             kept = _kept(values, [*read, *step.reads]) | {"name": step.name}
             kept["data"] |= {"digest": digest, "source": experiment.data.source if step.name == "ingest" else digest}
+            if step.name != "ingest" and registered(experiment.model):  # it is fetched from there
+                kept["tracking"] = values["tracking"]
             texts[step.name] = f"# code {code}\n{documents.dump(_valid(kept, experiment))}"
     return texts
 

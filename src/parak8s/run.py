@@ -50,8 +50,10 @@ def run(
         EnvironmentFault: The disk, the network or a server fails; the same command goes on from there.
     """
     from parak8s.steps.ingest import identify
+    from parak8s.steps.pretrained import pinned
     from parak8s.tracking import Tracker
 
+    experiment = pinned(experiment)
     digest = identify(experiment)[1]
     fingerprint = provenance.fingerprint(experiment, digest)
     layout = Layout(root or Path("runs") / experiment.name / fingerprint)

@@ -124,6 +124,16 @@ class EarlyStopping(Section):
     min_delta: NotNegative = 0.0
 
 
+class FineTune(Section):
+    """A second stage, after the one in which the backbone is frozen: its top layers learn too."""
+
+    layers: Count
+    """How many, counted from the top of the backbone as Keras counts them; batch normalization stays frozen."""
+    epochs: Count = 10
+    learning_rate: Positive = 1e-5
+    """Takes the place of training.optimizer.learning_rate; the schedule stretches over the stage."""
+
+
 class Training(Section):
     """How the network learns."""
 
@@ -144,12 +154,18 @@ class Training(Section):
     steps_per_call: Count = 16
     """Optimizer steps in one call of the compiled graph."""
     tensorboard: bool = False
+    fine_tune: FineTune | None = None
+    """A second stage, for a builder that freezes its backbone (``transfer``)."""
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> Self:
-        if self.schedule.warmup_epochs >= self.epochs and self.schedule.warmup_epochs:
-            message = f"must be below training.epochs ({self.epochs}), got {self.schedule.warmup_epochs:g}"
-            raise RuleError("schedule.warmup_epochs", message)
+        stages = {"training.epochs": self.epochs}
+        if self.fine_tune:
+            stages["training.fine_tune.epochs"] = self.fine_tune.epochs
+        for path, epochs in stages.items():
+            if self.schedule.warmup_epochs >= epochs and self.schedule.warmup_epochs:
+                message = f"must be below {path} ({epochs}), got {self.schedule.warmup_epochs:g}"
+                raise RuleError("schedule.warmup_epochs", message)
         return self
 
 

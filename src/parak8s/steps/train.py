@@ -10,6 +10,7 @@ from parak8s import data, files
 from parak8s.data import prepared
 from parak8s.errors import InputError, nearest
 from parak8s.experiment import Experiment
+from parak8s.steps import pretrained
 from parak8s.training import determinism
 
 if TYPE_CHECKING:
@@ -22,13 +23,14 @@ def train(experiment: Experiment, dataset: Path, training: Path, observers: Sequ
     ``training.tensorboard`` adds the folder ``tensorboard``.
 
     Raises:
-        InputError: The dataset is not whole, or the loss is no longer a number.
+        InputError: The dataset is not whole, the loss is no longer a number, or pretrained weights do not fit.
+        EnvironmentFault: Pretrained weights cannot be fetched.
     """
     determinism.prepare(experiment)
     import keras
 
     from parak8s.data.batches import rows_at_once
-    from parak8s.models import classifier
+    from parak8s.models import backbones, classifier
     from parak8s.training.loop import fit
     from parak8s.training.tensorboard import TensorBoard
 
@@ -40,9 +42,11 @@ def train(experiment: Experiment, dataset: Path, training: Path, observers: Sequ
     validation = loader.batches(dataset, "validation", batch_size=max(batch_size, rows_at_once(manifest.input_shape)))
     keras.config.set_dtype_policy(experiment.training.precision)
     try:
-        model = classifier.build(experiment.model, loader, manifest, seed=seed)
+        with pretrained.at_hand(experiment) as spec:
+            model = classifier.build(spec, loader, manifest, seed=seed)
     finally:
         keras.config.set_dtype_policy("float32")
+    begun_with = {"weights": experiment.model.params.get("weights"), "digest": backbones.weights_digest(model)}
     boards = [TensorBoard(training)] if experiment.training.tensorboard else []
     outcome = fit(model, experiment.training, batches, validation, training, [*boards, *observers])
     model.save(training / "model.keras")
@@ -53,6 +57,7 @@ def train(experiment: Experiment, dataset: Path, training: Path, observers: Sequ
             "kept_epoch": outcome.kept_epoch,
             "stopped_early": outcome.stopped_early,
             "parameters": model.count_params(),
+            "pretrained": begun_with if begun_with["digest"] else None,
         },
     )
     return outcome

@@ -108,9 +108,8 @@ def epoch_metrics(record: Mapping[str, Any]) -> list[Metric]:
     from mlflow.entities import Metric
 
     moment, epoch = int(record["timestamp_ms"]), int(record["epoch"])
-    values = {
-        name: value for name, value in record.items() if name not in ("epoch", "timestamp_ms") and value is not None
-    }
+    said = ("epoch", "stage", "timestamp_ms")
+    values = {name: value for name, value in record.items() if name not in said and value is not None}
     return [Metric(_key(name), float(value), moment, epoch) for name, value in values.items()]
 
 

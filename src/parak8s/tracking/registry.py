@@ -124,19 +124,35 @@ def download(client: MlflowClient, champion: Champion, folder: Path) -> Path:
     Raises:
         InputError: The version holds no such file: it was not registered by ParaK8s.
     """
-    from mlflow import artifacts
-
-    root = client.get_model_version_download_uri(champion.name, champion.version)
-    there = artifacts.list_artifacts(artifact_uri=root, tracking_uri=client.tracking_uri)
-    if KERAS_FILE not in {item.path.rpartition("/")[2] for item in there}:
+    file = keras_file(client, champion.name, champion.version, folder)
+    if file is None:
         raise InputError(
             f"models:/{champion.name}/{champion.version} ({champion.alias}) holds no {KERAS_FILE}, so nothing can be "
             "compared with it; register one with 'parak8s run', or take the alias away from it"
         )
+    return file
+
+
+def keras_file(client: MlflowClient, name: str, version: str, folder: Path) -> Path | None:
+    """Fetch ``model.keras`` of a version into ``folder`` and return its path; None where the version has none."""
+    from mlflow import artifacts
+
+    root = client.get_model_version_download_uri(name, version)
+    there = artifacts.list_artifacts(artifact_uri=root, tracking_uri=client.tracking_uri)
+    if KERAS_FILE not in {item.path.rpartition("/")[2] for item in there}:
+        return None
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as aside:
         fetched = fetch(client, f"{root}/{KERAS_FILE}", Path(aside))
         return fetched.replace(folder / KERAS_FILE)
+
+
+def digest_of(client: MlflowClient, version: ModelVersion) -> str | None:
+    """Return ``sha256:...`` of ``model.keras`` of a version; None where ParaK8s did not register it."""
+    if not version.run_id:
+        return None
+    models = _models_of(client, client.get_run(version.run_id))  # a store need not keep the version's model_id
+    return next((model.tags.get(DIGEST_TAG) for model in models if model.artifact_location == version.source), None)
 
 
 def fetch(client: MlflowClient, uri: str, folder: Path) -> Path:

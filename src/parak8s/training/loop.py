@@ -14,10 +14,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from parak8s import files
 from parak8s.errors import InputError
+from parak8s.training.memory import Memory
 from parak8s.training.optimizers import learning_rate_at, make_optimizer
-from parak8s.training.progress import Record, best_epoch, should_stop, validation_record
+from parak8s.training.progress import Record, validation_record
+from parak8s.training.stages import Stage, stages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +44,7 @@ class Outcome:
     Args:
         records: One for each epoch.
         kept_epoch: The epoch whose weights the model now has, from 1.
-        stopped_early: Whether early stopping ended it.
+        stopped_early: Whether early stopping ended it, or one of its stages.
     """
 
     records: tuple[Record, ...]
@@ -156,7 +157,7 @@ def fit(
     directory: Path,
     observers: Sequence[Observer] = (),
 ) -> Outcome:
-    """Train ``model`` in place.
+    """Train ``model`` in place, stage by stage; each begins with the weights that are kept of those before it.
 
     Args:
         model: Raw batch -> logits float32 (batch, classes).
@@ -167,96 +168,67 @@ def fit(
         observers: Told of every step and epoch.
 
     Raises:
-        InputError: There is nothing to learn from or to measure on, the loss is no longer a number, or TensorFlow
-            has no deterministic form of an operation.
+        InputError: There is nothing to learn from or to measure on, the loss is no longer a number, TensorFlow
+            has no deterministic form of an operation, or there is nothing to fine-tune.
     """
     for name, batches in (("train", train), ("validation", validation)):
         if not batches.examples:
             raise InputError(f"the {name} split is empty; raise data.split.{name}, or give more data")
-    loop = Loop(model, spec, len(train))
-    memory = Memory(loop, directory)
-    records = memory.restore()
-    while len(records) < spec.epochs and not should_stop(records, spec.early_stopping):
-        epoch = len(records)
-        train.start_epoch(epoch)
-        started = time.perf_counter()
-
-        def observe(done: int, total: int, epoch: int = epoch) -> None:
+    plan = stages(model, spec)
+    memory = Memory(model, directory, spec.keep_best)
+    records, kept = memory.records(), 0
+    for stage in plan:
+        stage.begin()
+        latest = records[-1].stage if records else 0
+        if latest > stage.number:
+            continue
+        loop = Loop(model, stage.spec, len(train))
+        memory.follow(loop.optimizer, restore=latest == stage.number)
+        while stage.goes_on(records):
+            records = [*records, one_epoch(stage, loop, len(records), train, validation, observers)]
+            memory.save(records)
             for observer in observers:
-                observer.on_steps(epoch + 1, done, total)
+                observer.on_epoch(records[-1])
+        kept = memory.keep_best(records)
+    return Outcome(tuple(records), kept, len(records) < sum(stage.spec.epochs for stage in plan))
 
-        seen = loop.epoch(train, observe)
-        if not np.isfinite(seen["loss"]):
-            raise InputError(
-                f"the loss became {seen['loss']} in epoch {epoch + 1}; lower training.optimizer.learning_rate, "
-                "or set training.clip_norm: 1.0"
-            )
-        record = Record(
-            epoch=epoch + 1,
-            **seen,
-            **validation_record(logits_of(loop, validation), np.asarray(validation.labels)),
-            learning_rate=learning_rate_at(loop.optimizer),
-            seconds=time.perf_counter() - started,
-            timestamp_ms=int(time.time() * 1000),
-        )
-        records = [*records, record]
-        memory.save(records)
+
+def one_epoch(
+    stage: Stage,
+    loop: Loop,
+    done: int,
+    train: ArrayDataset,
+    validation: ArrayDataset,
+    observers: Sequence[Observer],
+) -> Record:
+    """Train for the epoch that follows ``done`` others, and measure.
+
+    Raises:
+        InputError: The loss is no longer a number.
+    """
+    train.start_epoch(done)
+    started = time.perf_counter()
+
+    def observe(steps: int, total: int) -> None:
         for observer in observers:
-            observer.on_epoch(record)
-    kept = memory.keep_best(records)
-    return Outcome(tuple(records), kept, len(records) < spec.epochs)
+            observer.on_steps(done + 1, steps, total)
+
+    seen = loop.epoch(train, observe)
+    if not np.isfinite(seen["loss"]):
+        raise InputError(
+            f"the loss became {seen['loss']} in epoch {done + 1}; lower {stage.rate}, or set training.clip_norm: 1.0"
+        )
+    return Record(
+        epoch=done + 1,
+        **seen,
+        **validation_record(logits_of(loop, validation), np.asarray(validation.labels)),
+        learning_rate=learning_rate_at(loop.optimizer),
+        seconds=time.perf_counter() - started,
+        timestamp_ms=int(time.time() * 1000),
+        stage=stage.number,
+    )
 
 
 def logits_of(loop: Loop, batches: ArrayDataset) -> NDArray[np.float32]:
     """Return the logits float32 (n, classes) of all examples of an unshuffled dataset."""
     return np.concatenate([loop.forward(batches[index][0]).numpy() for index in range(len(batches))])
-
-
-class Memory:
-    """Checkpoints of one training, and the weights of its best epoch.
-
-    After each epoch the best weights are written first, then the records, then the checkpoint that makes the epoch
-    count: whatever happens in between, the epoch is either remembered whole or done again.
-    """
-
-    def __init__(self, loop: Loop, directory: Path) -> None:
-        self.loop, self.directory = loop, directory
-        self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
-        # Named one by one, because the objects themselves leave out the state of random draws.
-        model, optimizer = ([each.value for each in owner.variables] for owner in (loop.model, loop.optimizer))
-        self.checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, epoch=self.epoch)
-        self.manager = tf.train.CheckpointManager(self.checkpoint, str(directory / "checkpoints"), max_to_keep=2)
-
-    def restore(self) -> list[Record]:
-        """Bring back the last whole epoch; return the records so far, none for a new training."""
-        if self.manager.latest_checkpoint is None:
-            return []
-        self.checkpoint.restore(self.manager.latest_checkpoint).assert_existing_objects_matched()
-        records = files.read_json(self.directory / "records.json")
-        return [Record.from_json(record) for record in records[: int(self.epoch.numpy())]]
-
-    def save(self, records: Sequence[Record]) -> None:
-        """Remember the epoch that has just ended."""
-        if best_epoch(records, self.loop.spec.keep_best) == len(records):
-            self._write_weights(len(records))
-        files.write_json(self.directory / "records.json", [record.to_json() for record in records])
-        self.epoch.assign(len(records))
-        self.manager.save(checkpoint_number=len(records))
-        for path in self.directory.glob("best-*.weights.h5"):
-            if path != self._weights(best_epoch(records, self.loop.spec.keep_best)):
-                path.unlink()
-
-    def keep_best(self, records: Sequence[Record]) -> int:
-        """Give the model the weights of the epoch that is kept; return that epoch, from 1."""
-        kept = best_epoch(records, self.loop.spec.keep_best)
-        if kept != len(records):
-            self.loop.model.load_weights(self._weights(kept))
-        return kept
-
-    def _weights(self, epoch: int) -> Path:
-        return self.directory / f"best-{epoch}.weights.h5"
-
-    def _write_weights(self, epoch: int) -> None:
-        aside = self.directory / "aside.weights.h5"
-        self.loop.model.save_weights(aside, overwrite=True)
-        aside.replace(self._weights(epoch))

@@ -27,6 +27,7 @@ class Record:
         learning_rate: After the epoch's last step.
         seconds: Of training and validation.
         timestamp_ms: End of the epoch, since 1970.
+        stage: From 1; the second one fine-tunes.
     """
 
     epoch: int
@@ -39,6 +40,7 @@ class Record:
     learning_rate: float
     seconds: float
     timestamp_ms: int
+    stage: int = 1
 
     def to_json(self) -> dict[str, float | int | None]:
         """Return the fields as plain values, None for NaN."""
@@ -82,7 +84,7 @@ def should_stop(records: Sequence[Record], rule: EarlyStopping | None) -> bool:
     if rule is None or not records:
         return False
     best, at = -math.inf, 0
-    for record in records:
+    for count, record in enumerate(records, start=1):
         if record.value(rule.monitor) > best + rule.min_delta:
-            best, at = record.value(rule.monitor), record.epoch
+            best, at = record.value(rule.monitor), count
     return len(records) - at >= rule.patience

@@ -11,7 +11,7 @@ from parak8s import files
 if TYPE_CHECKING:
     from parak8s.training.progress import Record
 
-LEFT_OUT = ("epoch", "timestamp_ms")
+LEFT_OUT = ("epoch", "stage", "timestamp_ms")
 
 
 class TensorBoard:
