@@ -41,6 +41,8 @@ def log_metrics(metrics: Any, measured: Mapping[str, Any]) -> None:
     for name, metric in measured["metrics"].items():
         if metric["value"] is not None:
             metrics.log_metric(name, metric["value"])
+    if point := measured["operating_point"]:
+        metrics.log_metric("threshold", point["threshold"])
 
 
 def roc_curve(predictions: Path) -> tuple[list[float], list[float], list[float]]:

@@ -94,7 +94,8 @@ def _evaluate(context: Context, folder: Path) -> str:
     from parak8s.steps.evaluate import evaluate
 
     metrics = evaluate(context.experiment, context.layout.dataset, context.layout.model, folder)["metrics"]
-    return ", ".join(f"{name} {metrics[name]['value']:.4f}" for name in context.experiment.evaluation.metrics)
+    values = {name: metrics[name]["value"] for name in context.experiment.evaluation.metrics}
+    return ", ".join(f"{name} {'undefined' if value is None else f'{value:.4f}'}" for name, value in values.items())
 
 
 def _gate(context: Context, folder: Path) -> str:
@@ -129,7 +130,7 @@ STEPS = (
     Step(
         "train", "training", ("seed", "reproducibility", "data.batch_size", "model", "training"), _train, resumes=True
     ),
-    Step("calibrate", "model", ("evaluation.calibration",), _calibrate),
+    Step("calibrate", "model", ("evaluation.calibration", "evaluation.operating_point"), _calibrate),
     Step("evaluate", "evaluation", ("evaluation",), _evaluate),
     Step("gate", "gate", ("gate", "registry", "tracking"), _gate),
     Step("register", "registration", ("name",), _register),

@@ -2,6 +2,7 @@
 
 from parak8s.experiment.compute import Compute, Recurrence
 from parak8s.experiment.sections import (
+    AT_OPERATING_POINT,
     METRICS,
     Bootstrap,
     Data,
@@ -11,6 +12,7 @@ from parak8s.experiment.sections import (
     Gate,
     ModelSpec,
     Objective,
+    OperatingPoint,
     Optimizer,
     Parameter,
     Registry,
@@ -24,6 +26,7 @@ from parak8s.experiment.sections import (
 )
 
 __all__ = [
+    "AT_OPERATING_POINT",
     "METRICS",
     "Bootstrap",
     "Compute",
@@ -34,6 +37,7 @@ __all__ = [
     "Gate",
     "ModelSpec",
     "Objective",
+    "OperatingPoint",
     "Optimizer",
     "Parameter",
     "Recurrence",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from parak8s import files
 from parak8s.calibration import softmax
 from parak8s.data import prepared
-from parak8s.evaluation import measure
+from parak8s.evaluation import Decision, measure
 from parak8s.experiment import Experiment
 from parak8s.training import determinism
 
@@ -27,6 +27,8 @@ def evaluate(experiment: Experiment, dataset: Path, model: Path, evaluation: Pat
     network = saved.load(model / "model.keras")
     logits, probabilities = classifier.predict(classifier.with_logits(network), inputs)
     uncalibrated = softmax(logits.astype(np.float64))
+    chosen_point = experiment.evaluation.operating_point is not None
+    decision = Decision.from_json(files.read_json(model / "operating_point.json")) if chosen_point else None
     measured = measure(
         probabilities,
         np.asarray(labels),
@@ -35,6 +37,7 @@ def evaluate(experiment: Experiment, dataset: Path, model: Path, evaluation: Pat
         seed=experiment.seed,
         uncalibrated=uncalibrated,
         patients=patients if experiment.data.split.by == "patient" else None,
+        decision=decision,
     )
     np.savez(
         evaluation / "predictions.npz",

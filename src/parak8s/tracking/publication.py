@@ -28,6 +28,7 @@ DOCUMENTS = (
     "training/history.json",
     "evaluation/metrics.json",
     "model/calibration.json",
+    "model/operating_point.json",
     "gate/verdict.json",
 )
 """Small texts of a run directory; MLflow gets them under the same path, without passwords."""
@@ -133,6 +134,7 @@ def results(measured: Mapping[str, Any]) -> dict[str, float]:
             f"{name}_low": metric.get("low"),
             f"{name}_high": metric.get("high"),
         }
+    flat["threshold"] = (measured.get("operating_point") or {}).get("threshold")
     flat |= {f"uncalibrated_{name}": value for name, value in measured.get("uncalibrated", {}).items()}
     return {_key(name): float(value) for name, value in flat.items() if isinstance(value, int | float)}
 
