@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from parak8s.data.sources import Source
 
 
-class Decoder(Protocol):
+class EncodedForm(Protocol):
     """Turns encoded examples into a raw batch, with TensorFlow operations alone: it travels inside the servable."""
 
-    name: str
-    """What the encoded examples are called, such as ``images``."""
-    array: str
-    """What a raw batch is called, such as ``pixels``."""
+    @property
+    def name(self) -> str:
+        """What the encoded examples are called, such as ``images``."""
+
+    @property
+    def array(self) -> str:
+        """What a raw batch is called, such as ``pixels``."""
 
     def __call__(self, encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Map a string tensor (batch,) to a raw batch and bool (batch,), whether each could be decoded."""
@@ -62,7 +65,7 @@ class Loader(BaseModel, ABC):
         """Return layers that vary a raw batch while training, and pass it on unchanged otherwise."""
         return []
 
-    def decoder(self) -> Decoder | None:
+    def encoded_form(self) -> EncodedForm | None:
         """Return how encoded examples, such as image files, become a raw batch; None where there is no such form."""
         return None
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from parak8s.calibration import Calibration
-    from parak8s.data.loader import Decoder, Loader
+    from parak8s.data.loader import EncodedForm, Loader
     from parak8s.data.prepared import Manifest
     from parak8s.experiment import ModelSpec
 
@@ -85,7 +85,7 @@ def predict(
 
 
 def export(
-    model: keras.Model, directory: Path, *, decoder: Decoder | None = None, threshold: float | None = None
+    model: keras.Model, directory: Path, *, encoded: EncodedForm | None = None, threshold: float | None = None
 ) -> None:
     """Write the calibrated ``model`` as a SavedModel into ``directory``.
 
@@ -95,8 +95,8 @@ def export(
     Args:
         model: Raw batch -> probabilities.
         directory: Where to; what stands there is replaced.
-        decoder: How encoded examples become a raw batch. Then ``serving_default`` takes them, as a string tensor
-            (batch,) named ``decoder.name``, and ``decoder.array`` is the name of a second signature and its input, for
+        encoded: How encoded examples become a raw batch. Then ``serving_default`` takes them, as a string tensor
+            (batch,) named ``encoded.name``, and ``encoded.array`` is the name of a second signature and its input, for
             raw batches. What cannot be decoded gets NaN and -1.
         threshold: From which probability on the second of two classes is called. Then there is a third output,
             ``positive`` int64 (batch,): 1, 0, or -1 for an input that is not known.
@@ -116,10 +116,10 @@ def export(
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    raw = tf.TensorSpec(model.input_shape, model.inputs[0].dtype, name=decoder.array if decoder else "inputs")
-    archive.add_endpoint(raw.name if decoder else "serving_default", serve, input_signature=[raw])
-    if decoder:
-        encoded = tf.TensorSpec((None,), tf.string, name=decoder.name)
-        archive.add_endpoint("serving_default", lambda batch: answer(*decoder(batch)), input_signature=[encoded])
+    raw = tf.TensorSpec(model.input_shape, model.inputs[0].dtype, name=encoded.array if encoded else "inputs")
+    archive.add_endpoint(raw.name if encoded else "serving_default", serve, input_signature=[raw])
+    if encoded:
+        texts = tf.TensorSpec((None,), tf.string, name=encoded.name)
+        archive.add_endpoint("serving_default", lambda batch: answer(*encoded(batch)), input_signature=[texts])
     shutil.rmtree(directory, ignore_errors=True)
     archive.write_out(str(directory), verbose=False)

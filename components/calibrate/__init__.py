@@ -25,7 +25,8 @@ def calibrate(
         code: Folder with modules of your own.
 
     Returns:
-        model: Folder with model.keras and saved_model/1/ (raw batch -> probabilities), and calibration.json.
+        model: Folder with model.keras and saved_model/1/ (raw batch or image files -> probabilities), calibration.json, and
+            operating_point.json where the experiment wants a threshold.
     """
     from pathlib import Path
 

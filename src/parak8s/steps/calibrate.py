@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from parak8s import calibration, files
+from parak8s import calibration, data, files
 from parak8s.calibration import Calibration
 from parak8s.data import prepared
 from parak8s.evaluation import Decision, choose
@@ -42,8 +42,9 @@ def calibrate(experiment: Experiment, dataset: Path, training: Path, model: Path
     decision = _decide(experiment, dataset, calibrated, classes)
     if decision:
         files.write_json(model / "operating_point.json", decision.to_json())
+    encoded = data.loader(experiment.data.loader, experiment.data.options).encoded_form()
     threshold = decision.threshold if decision else None
-    classifier.export(calibrated, model / "saved_model" / "1", threshold=threshold)
+    classifier.export(calibrated, model / "saved_model" / "1", encoded=encoded, threshold=threshold)
     files.write_json(model / "calibration.json", fitted.to_json())
     return fitted
 
