@@ -62,9 +62,9 @@ def with_map(model: keras.Model) -> keras.Model | None:
         maps.append(feature_map)
         return output
 
-    graph = keras.Model(model.inputs, model.outputs)
+    graph = keras.Model(model.input, model.output)
     again = keras.models.clone_model(graph, clone_function=lambda layer: layer, call_function=call)
-    return keras.Model(again.inputs, [maps[-1], *again.outputs])
+    return keras.Model(again.input, [maps[-1], again.output])
 
 
 def _last_with_map(model: keras.Model) -> keras.Layer | None:
