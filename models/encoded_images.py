@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import tensorflow as tf
 
 from parak8s.data.xray.pictures import MOST_PIXELS
+from parak8s.models.orientation import upright
 
 if TYPE_CHECKING:
     from parak8s.data.xray.frame import Frame
@@ -60,7 +61,8 @@ class ImageDecoder:
         """
         is_png = tf.strings.substr(file, 0, len(PNG)) == PNG
         grey = tf.cond(is_png, lambda: self._of_png(file), lambda: self._of_jpeg(file))
-        return tf.ensure_shape(self._fitted(grey)[..., None], (self.frame.size, self.frame.size, 1))
+        square = upright(self._fitted(grey), file)
+        return tf.ensure_shape(square[..., None], (self.frame.size, self.frame.size, 1))
 
     def _of_png(self, file: tf.Tensor) -> tf.Tensor:
         header = tf.cast(tf.io.decode_raw(tf.strings.substr(file, 16, 10), tf.uint8), tf.int64)

@@ -62,9 +62,14 @@ def with_map(model: keras.Model) -> keras.Model | None:
         maps.append(feature_map)
         return output
 
-    graph = keras.Model(model.input, model.output)
+    graph = keras.Model(_alone(model.inputs), _alone(model.outputs))
     again = keras.models.clone_model(graph, clone_function=lambda layer: layer, call_function=call)
     return keras.Model(again.input, [maps[-1], again.output])
+
+
+def _alone(tensors: list[Any]) -> Any:
+    """Return the only one of ``tensors`` by itself: that is how it will be called."""
+    return tensors[0] if len(tensors) == 1 else tensors
 
 
 def _last_with_map(model: keras.Model) -> keras.Layer | None:

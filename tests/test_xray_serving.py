@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
+from PIL import ExifTags, Image
 
 from parak8s.calibration import Calibration
 from parak8s.data.prepared import Manifest
@@ -86,6 +86,24 @@ def test_real_x_rays_give_pillows_pixels_to_the_last_bit(size: int) -> None:
     assert all(known)
     for path, got in zip(paths, pixels, strict=True):
         np.testing.assert_array_equal(got, pictures.read(path, Frame(size, "crop"), "depth"), err_msg=path.name)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_what_the_file_says_of_its_orientation_is_carried_out(tmp_path: Path, kind: str, order: str) -> None:
+    exif = Image.Exif()
+    exif.endian = order
+    files = {}
+    for orientation in range(10):
+        exif[ExifTags.Base.Make], exif[ExifTags.Base.Orientation] = "a camera", orientation
+        files[str(orientation)] = encoded(smooth(97, 130), kind, exif=exif.tobytes())
+    write(tmp_path, files)
+    pixels, known = decoded(list(files.values()), Frame(SIZE, "letterbox"))
+    assert all(known)
+    for name, got in zip(files, pixels, strict=True):
+        expected = pictures.read(tmp_path / name, Frame(SIZE, "letterbox"), "depth")
+        np.testing.assert_array_equal(got, expected, err_msg=name)
+    assert len({got.tobytes() for got in pixels}) == 8
 
 
 def transparent() -> bytes:

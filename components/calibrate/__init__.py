@@ -25,8 +25,7 @@ def calibrate(
         code: Folder with modules of your own.
 
     Returns:
-        model: Folder with model.keras and saved_model/1/ (raw batch or image files -> probabilities), calibration.json, and
-            operating_point.json where the experiment wants a threshold.
+        model: Folder with model.keras and saved_model/1/ (raw batch or files -> probabilities), and calibration.json.
     """
     from pathlib import Path
 

@@ -60,7 +60,8 @@ def _ingest(context: Context, folder: Path) -> str:
     if manifest.digest != context.digest:
         raise InputError(f"the source changed while it was read: {context.digest} became {manifest.digest}; run again")
     counts = (f"{values['examples']:,} {name}" for name, values in manifest.splits.items())
-    return f"{', '.join(counts)}; {len(manifest.classes)} classes{''.join(_lacking(manifest))}"
+    left_out = [f"; {number:,} {what}" for what, number in manifest.about.items() if what.endswith("left out")]
+    return f"{', '.join(counts)}; {len(manifest.classes)} classes{''.join([*left_out, *_lacking(manifest)])}"
 
 
 def _lacking(manifest: Manifest) -> Iterator[str]:

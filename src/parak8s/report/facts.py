@@ -72,7 +72,8 @@ class OperatingPoint:
     """The threshold of the second of two classes, in words and numbers.
 
     Args:
-        wanted: What it was chosen by.
+        wanted: The rate that is kept.
+        best: Name of the rate that is as large as it can be.
         positive: The class that is called where its probability reaches the threshold.
         threshold: Rounded.
         rates: For sensitivity and specificity the name, the value on validation, and that on the test split.
@@ -80,6 +81,7 @@ class OperatingPoint:
     """
 
     wanted: str
+    best: str
     positive: str
     threshold: str
     rates: list[tuple[str, str, Reading]]
@@ -93,8 +95,10 @@ def operating_point(run: Run) -> OperatingPoint | None:
         return None
     called, ill = run.probabilities[:, 1] >= np.float32(point["threshold"]), run.labels == 1
     first, second = run.classes
+    ((name, rate),) = point["wanted"].items()
     return OperatingPoint(
-        wanted=" and ".join(f"{name} of {percent(rate)} or more" for name, rate in point["wanted"].items()),
+        wanted=f"{name} of {percent(rate)} or more",
+        best="specificity" if name == "sensitivity" else "sensitivity",
         positive=point["positive"],
         threshold=_rounded(point["threshold"]),
         rates=[

@@ -44,9 +44,10 @@ def encoded(pixels: Floats) -> str:
 
 
 def overlaid(pixels: Floats, attention: Floats) -> Floats:
-    """Return the image in grey with the colour over it, the more the stronger: (h, w, 3) in [0, 1].
+    """Return the image in grey with the colour over it: (h, w, 3) in [0, 1].
 
-    The strongest place of each image has the full colour; a line surrounds what has half of that or more.
+    The strongest place of each image has the full colour, half as much attention a quarter of it, so that the image
+    stays visible where attention lies all over it. A line surrounds what has half of the strongest or more.
 
     Args:
         pixels: (h, w) or (h, w, 3), in [0, 1].
@@ -54,15 +55,16 @@ def overlaid(pixels: Floats, attention: Floats) -> Floats:
     """
     grey = pixels if pixels.ndim == 2 else pixels.mean(axis=-1)
     colour = np.array(list(bytes.fromhex(COLOUR[1:]))) / 255
-    strength = _stretched(attention / (float(attention.max()) or 1), grey.shape)
-    share = np.where(_border(strength >= HALF), 1, STRENGTH * strength)[..., None]
-    return np.clip(grey[..., None] * (1 - share) + colour * share, 0, 1)
+    level = _stretched(attention / (float(attention.max()) or 1), grey.shape)
+    share = np.where(_border(level >= HALF), 1, STRENGTH * level**2)[..., None]
+    return np.asarray(np.clip(grey[..., None] * (1 - share) + colour * share, 0, 1))
 
 
-def scale() -> tuple[str, str]:
-    """Return the colours at both ends of the scale, over middle grey."""
-    full = (round(128 * (1 - STRENGTH) + part * STRENGTH) for part in bytes.fromhex(COLOUR[1:]))
-    return "#808080", f"#{bytes(full).hex()}"
+def scale() -> list[str]:
+    """Return the colours from no attention to the strongest, over middle grey, at equal distances."""
+    shares = (STRENGTH * level**2 for level in np.linspace(0, 1, 9))
+    full = bytes.fromhex(COLOUR[1:])
+    return [f"#{bytes(round(128 * (1 - share) + part * share) for part in full).hex()}" for share in shares]
 
 
 def in_words(attention: Floats) -> str:

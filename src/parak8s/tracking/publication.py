@@ -217,6 +217,7 @@ def _send_dataset(client: MlflowClient, run: Run, manifest: Mapping[str, Any]) -
         "digest": manifest["digest"],
         "classes": manifest["classes"],
         "splits": manifest["splits"],
+        "about": manifest["about"],
     }
     dataset = Dataset(manifest["loader"], digest, kind, json.dumps(source), profile=json.dumps(about))
     client.log_inputs(
