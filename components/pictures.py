@@ -25,7 +25,9 @@ CURVE_POINTS = 200
 def facts_of(manifest: Manifest) -> dict[str, Any]:
     """Return what a dataset's metadata says of it."""
     splits = {f"examples_{name}": values["examples"] for name, values in manifest.splits.items()}
-    return {"digest": manifest.digest, "source": manifest.source, "classes": ", ".join(manifest.classes), **splits}
+    left_out = {what: number for what, number in manifest.about.items() if what.endswith("left out")}
+    known = {"digest": manifest.digest, "source": manifest.source, "classes": ", ".join(manifest.classes)}
+    return known | splits | left_out
 
 
 def log_epoch(metrics: Any, record: Record) -> None:
@@ -42,6 +44,8 @@ def log_metrics(metrics: Any, measured: Mapping[str, Any]) -> None:
     for name, metric in measured["metrics"].items():
         if metric["value"] is not None:
             metrics.log_metric(name, metric["value"])
+    if point := measured["operating_point"]:
+        metrics.log_metric("threshold", point["threshold"])
     keep(metrics)
 
 

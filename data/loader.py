@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,10 +14,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import keras
+    import tensorflow as tf
 
     from parak8s.data.batches import ArrayDataset
     from parak8s.data.examples import Examples
     from parak8s.data.sources import Source
+
+
+class EncodedForm(Protocol):
+    """Turns encoded examples into a raw batch, with TensorFlow operations alone: it travels inside the servable."""
+
+    @property
+    def name(self) -> str:
+        """What the encoded examples are called, such as ``images``."""
+
+    @property
+    def array(self) -> str:
+        """What a raw batch is called, such as ``pixels``."""
+
+    def __call__(self, encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Map a string tensor (batch,) to a raw batch and bool (batch,), whether each could be decoded."""
 
 
 class Loader(BaseModel, ABC):
@@ -48,6 +64,10 @@ class Loader(BaseModel, ABC):
     def augmentation(self, seed: int) -> list[keras.Layer]:  # noqa: ARG002 - subclasses draw from it
         """Return layers that vary a raw batch while training, and pass it on unchanged otherwise."""
         return []
+
+    def encoded_form(self) -> EncodedForm | None:
+        """Return how encoded examples, such as image files, become a raw batch; None where there is no such form."""
+        return None
 
     def batches(self, directory: Path, split: str, **settings: Any) -> ArrayDataset:
         """Return the batches of one split of a prepared dataset; see :class:`parak8s.data.batches.ArrayDataset`."""

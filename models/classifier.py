@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from parak8s.calibration import Calibration
-    from parak8s.data.loader import Loader
+    from parak8s.data.loader import EncodedForm, Loader
     from parak8s.data.prepared import Manifest
     from parak8s.experiment import ModelSpec
 
@@ -84,23 +84,42 @@ def predict(
     return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
 
-def export(model: keras.Model, directory: Path) -> None:
+def export(
+    model: keras.Model, directory: Path, *, encoded: EncodedForm | None = None, threshold: float | None = None
+) -> None:
     """Write the calibrated ``model`` as a SavedModel into ``directory``.
 
     Signature ``serving_default``: ``inputs`` (batch, *input_shape) -> ``probabilities`` float32 (batch, classes) and
     ``label`` int64 (batch,), the index of the most probable class. An input that is not finite gets NaN and -1.
+
+    Args:
+        model: Raw batch -> probabilities.
+        directory: Where to; what stands there is replaced.
+        encoded: How encoded examples become a raw batch. Then ``serving_default`` takes them, as a string tensor
+            (batch,) named ``encoded.name``, and ``encoded.array`` is the name of a second signature and its input, for
+            raw batches. What cannot be decoded gets NaN and -1.
+        threshold: From which probability on the second of two classes is called. Then there is a third output,
+            ``positive`` int64 (batch,): 1, 0, or -1 for an input that is not known.
     """
+
+    def answer(inputs: tf.Tensor, known: tf.Tensor) -> dict[str, tf.Tensor]:
+        probabilities = tf.where(known[:, None], model(inputs, training=False), float("nan"))
+        unknown = tf.constant(-1, tf.int64)
+        answers = {"probabilities": probabilities, "label": tf.where(known, tf.argmax(probabilities, axis=-1), unknown)}
+        if threshold is not None:
+            answers["positive"] = tf.where(known, tf.cast(probabilities[:, 1] >= threshold, tf.int64), unknown)
+        return answers
 
     def serve(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         values = tf.reshape(tf.cast(inputs, tf.float32), (tf.shape(inputs)[0], -1))
-        known = tf.reduce_all(tf.math.is_finite(values), axis=-1)  # a ReLU would swallow a NaN
-        probabilities = tf.where(known[:, None], model(inputs, training=False), float("nan"))
-        label = tf.where(known, tf.argmax(probabilities, axis=-1), tf.constant(-1, tf.int64))
-        return {"probabilities": probabilities, "label": label}
+        return answer(inputs, tf.reduce_all(tf.math.is_finite(values), axis=-1))  # a ReLU would swallow a NaN
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    specification = tf.TensorSpec(model.input_shape, model.inputs[0].dtype, name="inputs")
-    archive.add_endpoint("serving_default", serve, input_signature=[specification])
+    raw = tf.TensorSpec(model.input_shape, model.inputs[0].dtype, name=encoded.array if encoded else "inputs")
+    archive.add_endpoint(raw.name if encoded else "serving_default", serve, input_signature=[raw])
+    if encoded:
+        texts = tf.TensorSpec((None,), tf.string, name=encoded.name)
+        archive.add_endpoint("serving_default", lambda batch: answer(*encoded(batch)), input_signature=[texts])
     shutil.rmtree(directory, ignore_errors=True)
     archive.write_out(str(directory), verbose=False)

@@ -156,6 +156,7 @@ def test_measure_says_everything_that_metrics_json_holds() -> None:
         "examples": 3,
         "classes": ["a", "b"],
         "confusion_matrix": [[1, 1], [0, 1]],
+        "operating_point": None,
         "confidence": 0.95,
         "bootstrap_samples": 200,
         "resampled": "examples",

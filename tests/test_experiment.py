@@ -461,7 +461,8 @@ def test_the_schema_offers_the_settings_of_registered_loaders_and_builders() -> 
         "dropout",
     }
     assert set(definitions["Gate"]["properties"]) == {
-        "champion", "categorical_accuracy", "auc", "precision", "recall", "f1", "ece", "brier",
+        "champion", "categorical_accuracy", "auc", "precision", "recall", "f1", "ece", "brier", "sensitivity",
+        "specificity",
     }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from parak8s.errors import EnvironmentFault, InputError
-from parak8s.report import write_report
+from parak8s.report import images, write_report
 from parak8s.report.curves import line_style
 
 CLASSES = ("N", "S", "V", "F", "Q")
@@ -363,6 +363,74 @@ def test_images_are_shown_as_pictures(tmp_path: Path, shape: tuple[int, ...]) ->
     assert all(str(image["src"]).startswith("data:image/png;base64,") and image["alt"] for image in images)
     assert "occlusion" not in page.text
     assert len(page.source) < 1_500_000
+
+
+def with_maps(run: Path) -> NDArray[np.float32]:
+    """Give every example of a run of images a map of its own, strongest at the lower left; return the first."""
+    with np.load(run / "evaluation/examples.npz") as stored:
+        arrays = dict(stored)
+    maps = np.random.default_rng(0).uniform(0, 0.3, (len(arrays["index"]), 7, 7)).astype(np.float32)
+    maps[:, 5:, :2] = 2
+    store(run / "evaluation/examples.npz", **arrays | {"attention": maps})
+    return np.asarray(maps[0])
+
+
+def test_images_with_a_map_are_shown_twice_with_a_legend_and_the_place_in_words(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", shape=(32, 32, 1))
+    plain = Page(write_report(run))
+    assert "Grad-CAM" not in plain.text
+    with_maps(run)
+    page = Page(write_report(run))
+    assert len(page.named("img")) == 2 * len(plain.named("img"))
+    assert "Grad-CAM; Selvaraju et al. 2017" in page.text
+    assert page.text.count("Strongest: lower left.") == len(plain.named("img"))
+    overlays = [str(image["alt"]) for image in page.named("img")][1::2]
+    assert all("evidence for" in alt and alt.endswith("Strongest: lower left.") for alt in overlays)
+
+
+def test_an_overlay_is_coloured_where_the_attention_is_and_grey_where_there_is_none() -> None:
+    grey = np.full((40, 40), 0.5)
+    attention = np.zeros((4, 4))
+    attention[1, 2] = 3.0
+    shown = images.overlaid(grey, attention)
+    saturation = np.ptp(shown, axis=-1)
+    assert shown.shape == (40, 40, 3)
+    assert saturation[30:].max() == saturation[:, :10].max() == 0
+    assert saturation[10:20, 20:30].mean() > 0.2
+    np.testing.assert_allclose(images.overlaid(grey, np.zeros((4, 4))), 0.5)
+    np.testing.assert_allclose(images.overlaid(grey, 7 * attention), shown, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [((0, 0), "Strongest: upper left."), ((3, 3), "Strongest: centre."), ((6, 3), "Strongest: lower centre.")],
+)
+def test_the_strongest_place_of_a_map_is_told_in_words(place: tuple[int, int], words: str) -> None:
+    attention = np.zeros((7, 7))
+    assert images.in_words(attention) == "No part of the image speaks for it."
+    attention[place] = 1
+    assert images.in_words(attention) == words
+
+
+def test_an_operating_point_is_told_with_its_threshold_its_rates_and_its_outcome(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    labels = np.repeat([0, 1], [60, 40]).astype(np.int32)
+    scores = np.where(np.arange(100) % 10 == 0, 0.9 - 0.8 * labels, 0.1 + 0.8 * labels).astype(np.float32)
+    probabilities = np.stack([1 - scores, scores], axis=1)
+    measured = metrics(labels, probabilities, ("well", "ill"))
+    measured["metrics"] |= {"sensitivity": reading(0.912345), "specificity": reading(0.934567)}
+    point = {"wanted": {"specificity": 0.95}, "positive": "ill", "threshold": 0.4375, "examples": 80}
+    measured["operating_point"] = point | {"sensitivity": 0.9876, "specificity": 0.9543}
+    put(run / "evaluation/metrics.json", measured)
+    (run / "evaluation/examples.npz").unlink()
+    store(run / "evaluation/predictions.npz", labels=labels, probabilities=probabilities, uncalibrated=probabilities)
+    change(run / "dataset/manifest.json", classes=["well", "ill"])
+    page = Page(write_report(run))
+    assert "ill is called where its probability is 0.4375 or more" in page.text
+    assert "with a specificity of 95.0 % or more on the validation split, the one with the largest sens" in page.text
+    assert "Of 40 test examples of ill, 36 are found and 4 missed; of 60 of well, 6 are called ill." in page.text
+    assert "Sensitivity 0.9876 0.9123 0.9000 – 0.9156" in page.text
+    assert any("operating point: 0.9123 found, 0.0654 called falsely" in label for label in page.values("aria-label"))
 
 
 def test_a_signal_with_a_channel_axis_and_no_attention_is_a_trace(tmp_path: Path) -> None:

@@ -475,7 +475,7 @@ def flat(input_shape, classes, *, units: int = 4):
     calibrate(experiment, dataset, training, model)
     assert evaluate(experiment, dataset, model, evaluation)["examples"] > 0
     with np.load(evaluation / "examples.npz") as examples:
-        assert examples["attention"].shape == (len(examples["index"]), 0)
+        assert examples["attention"].shape == (len(examples["index"]), 0, 0)
     served = tf.saved_model.load(str(model / "saved_model" / "1")).signatures["serving_default"]
     assert served(inputs=tf.zeros((1, 6, 6, 3), tf.uint8))["probabilities"].shape == (1, 2)
     sys.modules.pop("my_pictures")

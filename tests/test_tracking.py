@@ -133,11 +133,14 @@ def make_directory(folder: Path, model_file: Path) -> Path:
             "input_shape": [187],
             "input_dtype": "float32",
             "splits": {"train": {"examples": 70, "per_class": [50, 5, 5, 5, 5], "patients": None}},
+            "about": {"origin": "here", "bad beats left out": 3},
         },
     )
     write(folder / "training/history.json", {"epochs": [epoch(1), epoch(2), epoch(3)], "kept_epoch": 3})
     metrics = {"auc": {"value": 0.97, "low": 0.95, "high": 0.99}, "f1/N": {"value": 0.9, "low": 0.8, "high": 1.0}}
-    write(folder / "evaluation/metrics.json", {"metrics": metrics, "uncalibrated": {"ece": 0.25}})
+    point = {"threshold": 0.375}
+    measured = {"metrics": metrics, "uncalibrated": {"ece": 0.25}, "operating_point": point}
+    write(folder / "evaluation/metrics.json", measured)
     checks = [{"check": "auc >= 0.95", "value": "0.9700", "passed": True, "reason": "auc is high enough"}]
     write(folder / "gate/verdict.json", {"passed": True, "checks": checks})
     write(folder / "report.html", "<p>report</p>")
@@ -209,6 +212,7 @@ def test_a_published_run_says_how_it_came_about(store: Store, published: Publish
     assert dataset.dataset.profile
     assert (dataset.dataset.name, dataset.dataset.digest) == ("ecg", "ab" * 18)
     assert json.loads(dataset.dataset.profile)["digest"] == DIGEST
+    assert json.loads(dataset.dataset.profile)["about"]["bad beats left out"] == 3
     assert [(tag.key, tag.value) for tag in dataset.tags] == [("mlflow.data.context", "training")]
 
 
@@ -226,7 +230,7 @@ def test_every_epoch_and_every_interval_is_there_once(store: Store, published: P
     assert final == {
         "auc": 0.97, "auc_low": 0.95, "auc_high": 0.99,
         "f1/N": 0.9, "f1/N_low": 0.8, "f1/N_high": 1.0,
-        "uncalibrated_ece": 0.25,
+        "uncalibrated_ece": 0.25, "threshold": 0.375,
     }  # fmt: skip
 
 

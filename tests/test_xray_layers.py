@@ -163,19 +163,19 @@ def manifest(size: int) -> Manifest:
     )  # fmt: skip
 
 
-def test_the_servable_takes_bytes_and_gives_the_models_probabilities(tmp_path: Path) -> None:
+def test_the_servable_takes_pixels_and_gives_the_models_probabilities(tmp_path: Path) -> None:
     loader = XRayLoader.model_validate({"size": 32, "augment": {"rotation": 5.0}})
     spec = ModelSpec(builder="xray_cnn", params={"filters": 4, "blocks": 2})
     model = classifier.build(spec, loader, manifest(32), seed=1)
     head = model.layers[-2].get_layer("logits")
     head.set_weights([np.random.default_rng(0).normal(size=weights.shape) for weights in head.get_weights()])
     calibrated = classifier.calibrated(model, Calibration("temperature", 100, temperature=2.0))
-    classifier.export(calibrated, tmp_path / "1")
-    served = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
-    specification = served.structured_input_signature[1]["inputs"]
+    classifier.export(calibrated, tmp_path / "1", encoded=loader.encoded_form())
+    served = tf.saved_model.load(str(tmp_path / "1")).signatures["pixels"]
+    specification = served.structured_input_signature[1]["pixels"]
     assert (specification.shape.as_list(), specification.dtype) == ([None, 32, 32, 1], tf.uint8)
     raw = images(5, 32, 32)
-    answer = served(inputs=tf.constant(raw))
+    answer = served(pixels=tf.constant(raw))
     (logits,) = classifier.predict(model, raw)
     odds = np.exp(logits.astype(np.float64) / 2)
     np.testing.assert_allclose(answer["probabilities"], odds / odds.sum(axis=1, keepdims=True), atol=1e-5)

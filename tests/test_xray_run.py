@@ -25,7 +25,8 @@ def test_the_experiment_runs_from_the_file_to_a_report_with_images(tmp_path: Pat
         "training.epochs=1",
         "training.schedule={name: constant}",
         "evaluation.bootstrap.samples=100",
-        "gate={categorical_accuracy: '>= 0.1'}",
+        "evaluation.operating_point={sensitivity: 0.8}",
+        "gate={categorical_accuracy: '>= 0.1', specificity: '>= 0'}",
     )
     command = [sys.executable, "-m", "parak8s.cli", "run", str(FILE), "-o", "out", *(f"-s{text}" for text in settings)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -43,8 +44,33 @@ def test_the_experiment_runs_from_the_file_to_a_report_with_images(tmp_path: Pat
     ]
     assert sum(map(len, patients)) == len(set().union(*patients))
     page = (tmp_path / "out" / "report.html").read_text()
-    assert page.count('src="data:image/png;base64,') >= 9
+    assert page.count('src="data:image/png;base64,') >= 18
+    assert "Grad-CAM" in page
     assert (tmp_path / "out" / "model" / "saved_model" / "1" / "saved_model.pb").is_file()
+    chosen = files.read_json(tmp_path / "out" / "model" / "operating_point.json")
+    assert chosen["sensitivity"] >= 0.8
+    with np.load(tmp_path / "out" / "evaluation" / "predictions.npz") as predictions:
+        ill, called = predictions["labels"] == 1, predictions["probabilities"][:, 1] >= chosen["threshold"]
+    assert result["metrics"]["sensitivity"] == pytest.approx(called[ill].mean())
+    assert result["metrics"]["specificity"] == pytest.approx((~called)[~ill].mean())
+    with np.load(tmp_path / "out" / "evaluation" / "examples.npz") as examples:
+        assert examples["attention"].shape[1:] == (16, 16)
+
+
+def test_images_that_are_skipped_are_counted_in_the_manifest_the_run_and_the_report(tmp_path: Path) -> None:
+    file = table(tmp_path, part=60)
+    for name in ("3.png", "8.png"):
+        (tmp_path / "data" / name).write_bytes(b"no image")
+    overrides = [
+        "data.options.on_bad=skip", "model.params={filters: 2, blocks: 1}", "training.epochs=1",
+        "evaluation.bootstrap.samples=100",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "parak8s.cli", "run", str(file), "-o", "out", *(f"-s{text}" for text in overrides)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert prepared.read_manifest(tmp_path / "out" / "dataset").about["bad images left out"] == 2
+    assert "2 classes; 2 bad images left out" in done.stdout
+    assert "Bad images left out</dt><dd>2<" in (tmp_path / "out" / "report.html").read_text()
 
 
 def table(folder: Path, digest: str = "null", part: int = 60) -> Path:

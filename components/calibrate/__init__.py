@@ -25,7 +25,7 @@ def calibrate(
         code: Folder with modules of your own.
 
     Returns:
-        model: Folder with model.keras and saved_model/1/ (raw batch -> probabilities), and calibration.json.
+        model: Folder with model.keras and saved_model/1/ (raw batch or files -> probabilities), and calibration.json.
     """
     from pathlib import Path
 

@@ -38,17 +38,23 @@ class Frame:
             left, top = (width - side) / 2, (height - side) / 2
             if (width, height) == (self.size, self.size):
                 return image
-            box = (left, top, left + side, top + side)
-            return image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box)
+            return _resized(image, (self.size, self.size), (left, top, left + side, top + side))
         inner = self.needed(width, height)
         square = Image.new("L", (self.size, self.size))
         place = ((self.size - inner[0]) // 2, (self.size - inner[1]) // 2)
-        square.paste(image.resize(inner, Image.Resampling.BILINEAR), place)
+        square.paste(_resized(image, inner, (0, 0, width, height)), place)
         return square
 
     def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
         """Return the fitted image as uint8 (size, size, 1)."""
         return np.asarray(self.fitted(image))[..., None]
+
+
+def _resized(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
+    """Return what is in ``box``, across first and then down: in one call, the order depends on Pillow's version."""
+    left, top, right, bottom = box
+    across = image.resize((size[0], image.height), Image.Resampling.BILINEAR, box=(left, 0, right, image.height))
+    return across.resize(size, Image.Resampling.BILINEAR, box=(0, top, size[0], bottom))
 
 
 def to_bytes(values: NDArray[np.floating[Any]], low: float, high: float) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from parak8s.data.examples import Examples
 from parak8s.data.likeness import near_duplicates
-from parak8s.data.loader import Loader
+from parak8s.data.loader import EncodedForm, Loader
 from parak8s.data.sources import Source
 from parak8s.data.xray import forms, patients, table
 from parak8s.data.xray.decoding import Decoder, only, read_all, told
@@ -152,6 +152,12 @@ class XRayLoader(Loader):
         from parak8s.models import images
 
         return images.augmentation(self.augment, seed)
+
+    def encoded_form(self) -> EncodedForm:
+        """Return what makes the servable take JPEG and PNG files; DICOM files it does not take."""
+        from parak8s.models.encoded_images import ImageDecoder
+
+        return ImageDecoder(Frame(self.size, self.fit), self.levels)
 
     def _form(self, source: Source) -> forms.Form:
         return forms.guess(source) if self.form == "auto" else self.form

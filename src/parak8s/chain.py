@@ -60,7 +60,8 @@ def _ingest(context: Context, folder: Path) -> str:
     if manifest.digest != context.digest:
         raise InputError(f"the source changed while it was read: {context.digest} became {manifest.digest}; run again")
     counts = (f"{values['examples']:,} {name}" for name, values in manifest.splits.items())
-    return f"{', '.join(counts)}; {len(manifest.classes)} classes{''.join(_lacking(manifest))}"
+    left_out = [f"; {number:,} {what}" for what, number in manifest.about.items() if what.endswith("left out")]
+    return f"{', '.join(counts)}; {len(manifest.classes)} classes{''.join([*left_out, *_lacking(manifest)])}"
 
 
 def _lacking(manifest: Manifest) -> Iterator[str]:
@@ -94,7 +95,8 @@ def _evaluate(context: Context, folder: Path) -> str:
     from parak8s.steps.evaluate import evaluate
 
     metrics = evaluate(context.experiment, context.layout.dataset, context.layout.model, folder)["metrics"]
-    return ", ".join(f"{name} {metrics[name]['value']:.4f}" for name in context.experiment.evaluation.metrics)
+    values = {name: metrics[name]["value"] for name in context.experiment.evaluation.metrics}
+    return ", ".join(f"{name} {'undefined' if value is None else f'{value:.4f}'}" for name, value in values.items())
 
 
 def _gate(context: Context, folder: Path) -> str:
@@ -129,7 +131,7 @@ STEPS = (
     Step(
         "train", "training", ("seed", "reproducibility", "data.batch_size", "model", "training"), _train, resumes=True
     ),
-    Step("calibrate", "model", ("evaluation.calibration",), _calibrate),
+    Step("calibrate", "model", ("evaluation.calibration", "evaluation.operating_point"), _calibrate),
     Step("evaluate", "evaluation", ("evaluation",), _evaluate),
     Step("gate", "gate", ("gate", "registry", "tracking"), _gate),
     Step("register", "registration", ("name",), _register),

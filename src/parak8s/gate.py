@@ -98,6 +98,7 @@ def compare(
     bootstrap: Bootstrap,
     seed: int,
     patients: ArrayLike | None = None,
+    thresholds: tuple[float, float] | None = None,
 ) -> Comparison:
     """Return how much better the challenger is in each metric, with the interval of the paired bootstrap.
 
@@ -117,19 +118,21 @@ def compare(
         bootstrap: Resamples and confidence.
         seed: Of the resampling.
         patients: (n,), who each example comes from; given, whole patients are resampled.
+        thresholds: Of the challenger and of the champion, for ``sensitivity`` and ``specificity``.
 
     Raises:
         InputError: A metric is unknown, or the predictions do not fit the labels and classes.
     """
-    new, old = Meter(challenger, labels, classes), Meter(champion, labels, classes)
+    ours, theirs = thresholds or (None, None)
+    new, old = Meter(challenger, labels, classes, threshold=ours), Meter(champion, labels, classes, threshold=theirs)
     known = new.values()
     for metric in metrics:
         if metric not in known:
             raise InputError(f"no metric {metric!r}; {nearest(metric, known)}")
 
     def differences(weights: Floats) -> dict[str, Floats]:
-        ours, theirs = new(weights), old(weights)
-        gain = {metric: np.subtract(ours[metric], theirs[metric]) for metric in metrics}
+        values, others = new(weights), old(weights)
+        gain = {metric: np.subtract(values[metric], others[metric]) for metric in metrics}
         return {metric: -value if metric in LOWER_IS_BETTER else value for metric, value in gain.items()}
 
     found = intervals(differences, new.examples, bootstrap=bootstrap, seed=seed, patients=patients)

@@ -62,6 +62,8 @@ def _valid(kept: dict[str, Any], experiment: Experiment) -> dict[str, Any]:
     """Add what makes an experiment file of a part; nothing of it is read by the step."""
     kept.setdefault("model", {"builder": "deep_cnn"})
     kept.setdefault("evaluation", {"calibration": "none"})
-    if kept["name"] == "ingest":  # it looks for the classes that the gate names; their thresholds are not its business
+    if kept["name"] == "ingest":  # it looks for what the data must have for the gate; numbers are not its business
         kept["gate"] = {name: ">= 0" for name in experiment.gate.thresholds() if "/" in name}
+        if experiment.evaluation.operating_point:
+            kept["evaluation"]["operating_point"] = {"specificity": 0.5}
     return kept

@@ -8,9 +8,12 @@ from parak8s.evaluation.measures import (
     reliability,
     roc_curves,
 )
+from parak8s.evaluation.operating_point import Decision, choose
 
 __all__ = [
+    "Decision",
     "Reliability",
+    "choose",
     "confusion_matrix",
     "measure",
     "precision_recall_curves",

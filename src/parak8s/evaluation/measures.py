@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from parak8s.evaluation.bootstrap import intervals
 from parak8s.evaluation.metrics import ECE_BINS, Floats, Meter, bins_of, checked
+from parak8s.evaluation.operating_point import Decision
 from parak8s.experiment import Bootstrap
 
 CURVE_POINTS = 200
@@ -23,6 +24,7 @@ def measure(
     seed: int,
     uncalibrated: ArrayLike | None = None,
     patients: ArrayLike | None = None,
+    decision: Decision | None = None,
 ) -> dict[str, Any]:
     """Return metrics.json as plain values; null stands for what is not defined, such as the AUC of an absent class.
 
@@ -34,11 +36,12 @@ def measure(
         seed: Of the resampling.
         uncalibrated: (n, k), the probabilities before calibration, for their ECE and Brier score.
         patients: (n,), who each example comes from; given, whole patients are resampled.
+        decision: The threshold of the second of two classes; given, sensitivity and specificity are measured.
 
     Returns:
         ``examples``, ``classes``, ``metrics`` (name -> value, low, high), ``uncalibrated`` (``ece`` and ``brier``, or
-        null), ``confusion_matrix`` (rows true, columns predicted), ``confidence``, ``bootstrap_samples``,
-        ``resampled`` (``examples`` or ``patients``).
+        null), ``confusion_matrix`` (rows true, columns predicted), ``operating_point`` (the decision, or null),
+        ``confidence``, ``bootstrap_samples``, ``resampled`` (``examples`` or ``patients``).
 
         ECE is a sum of absolute values, which noise makes larger: every resample of a well calibrated model has a
         higher one, so its interval may lie wholly above its value.
@@ -46,7 +49,7 @@ def measure(
     Raises:
         InputError: See ``parak8s.evaluation.metrics.checked``.
     """
-    meter = Meter(probabilities, labels, classes)
+    meter = Meter(probabilities, labels, classes, threshold=decision.threshold if decision else None)
     measured = intervals(meter, meter.examples, bootstrap=bootstrap, seed=seed, patients=patients)
     before = None if uncalibrated is None else Meter(uncalibrated, labels, classes).values()
     return {
@@ -55,6 +58,7 @@ def measure(
         "metrics": {name: interval.to_json() for name, interval in measured.items()},
         "uncalibrated": before and {name: before[name] for name in ("ece", "brier")},
         "confusion_matrix": confusion_matrix(probabilities, labels).tolist(),
+        "operating_point": decision and decision.to_json(),
         "confidence": bootstrap.confidence,
         "bootstrap_samples": bootstrap.samples,
         "resampled": "examples" if patients is None else "patients",

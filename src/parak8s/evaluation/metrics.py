@@ -28,22 +28,28 @@ class Meter:
     - ``ece``: expected calibration error of the predicted class, 15 bins of equal width (Guo et al. 2017).
     - ``brier``: mean over examples of the squared distance between the probabilities and the truth, summed over the
       classes: 0 to 2 (Brier 1950).
+    - ``sensitivity``, ``specificity``: with a threshold only. Of the examples of the second class, the share with a
+      probability of ``threshold`` or more; of those of the first, the share below it. NaN without such examples.
 
     Args:
         probabilities: (n, k), in [0, 1].
         labels: (n,), index into ``classes``.
         classes: The k names.
+        threshold: From which probability on the second of two classes is called, or None.
 
     Raises:
         InputError: See ``checked``.
     """
 
-    def __init__(self, probabilities: ArrayLike, labels: ArrayLike, classes: Sequence[str]) -> None:
+    def __init__(
+        self, probabilities: ArrayLike, labels: ArrayLike, classes: Sequence[str], *, threshold: float | None = None
+    ) -> None:
         values, truth = checked(probabilities, labels, len(classes))
         self.examples = len(truth)
         self.classes = tuple(classes)
         self._rankings = [_Ranking.of(values[:, k], truth == k) for k in range(len(classes))]
         self._summands = _summands(values, truth)
+        self._decided = None if threshold is None else _decided(values, truth, threshold)
 
     def __call__(self, weights: Floats) -> dict[str, Floats]:
         """Return name -> (b,) for ``weights`` (n, b): the metrics' own names, and ``f1/V`` for a class alone."""
@@ -62,6 +68,9 @@ class Meter:
             values |= {f"{name}/{label}": row for label, row in zip(self.classes, rows, strict=True)}
         values["ece"] = np.abs(sums[3 * k + 1 :]).sum(axis=0) / total
         values["brier"] = sums[3 * k] / total
+        if self._decided is not None:
+            right = self._decided.T @ weights
+            values["specificity"], values["sensitivity"] = _ratio(right, present, empty=np.nan)
         return values
 
     def values(self) -> dict[str, float]:
@@ -143,6 +152,12 @@ def _summands(values: Floats, truth: Labels) -> Floats:
     gaps[np.arange(n), bins_of(confidence, ECE_BINS)] = hit - confidence
     error = ((values - present) ** 2).sum(axis=1, keepdims=True)
     return np.hstack([present * hit[:, None], predictions, present, error, gaps])
+
+
+def _decided(values: Floats, truth: Labels, threshold: float) -> Floats:
+    """Return (n, 2): where an example of the first class is below the threshold, of the second at it or above."""
+    called = values[:, 1] >= threshold
+    return np.stack([(truth == 0) & ~called, (truth == 1) & called], axis=1).astype(np.float64)
 
 
 def _ratio(part: Floats, whole: Floats, empty: float = 0.0) -> Floats:

@@ -2,6 +2,7 @@
 
 from parak8s.experiment.compute import Compute, Recurrence
 from parak8s.experiment.sections import (
+    AT_OPERATING_POINT,
     METRICS,
     Bootstrap,
     Data,
@@ -12,6 +13,7 @@ from parak8s.experiment.sections import (
     Gate,
     ModelSpec,
     Objective,
+    OperatingPoint,
     Optimizer,
     Parameter,
     Registry,
@@ -25,6 +27,7 @@ from parak8s.experiment.sections import (
 )
 
 __all__ = [
+    "AT_OPERATING_POINT",
     "METRICS",
     "Bootstrap",
     "Compute",
@@ -36,6 +39,7 @@ __all__ = [
     "Gate",
     "ModelSpec",
     "Objective",
+    "OperatingPoint",
     "Optimizer",
     "Parameter",
     "Recurrence",

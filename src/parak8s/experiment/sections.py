@@ -24,11 +24,16 @@ from parak8s.experiment.rules import (
 )
 
 METRICS = ("categorical_accuracy", "auc", "precision", "recall", "f1", "ece", "brier")
-"""Names that evaluation computes."""
+"""Names that evaluation always computes."""
 PER_CLASS = ("auc", "precision", "recall", "f1")
 """Those that also exist for one class: ``f1/V``."""
 
-Metric = Literal["categorical_accuracy", "auc", "precision", "recall", "f1", "ece", "brier"]
+AT_OPERATING_POINT = ("sensitivity", "specificity")
+"""Those that exist where ``evaluation.operating_point`` is given."""
+
+Metric = Literal[
+    "categorical_accuracy", "auc", "precision", "recall", "f1", "ece", "brier", "sensitivity", "specificity"
+]
 Monitor = Literal["loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "val_f1"]
 
 
@@ -176,20 +181,43 @@ class Bootstrap(Section):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
 
 
+Rate = Annotated[float, Field(gt=0, lt=1)]
+
+
+class OperatingPoint(Section):
+    """From which probability on the second of two classes is called: the one that just keeps a wanted rate.
+
+    It is chosen on the validation split, with calibrated probabilities.
+    """
+
+    specificity: Rate | None = None
+    """Least share of the examples of the first class that are not called."""
+    sensitivity: Rate | None = None
+    """Least share of the examples of the second class that are called."""
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if (self.specificity is None) == (self.sensitivity is None):
+            raise ValueError("give one of the two, such as {specificity: 0.95}; the other one follows from it")
+        return self
+
+
 class Evaluation(Section):
     """What is measured on the test split, and how probabilities are calibrated."""
 
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = ("categorical_accuracy", "auc")
     """The metrics that count: the report leads with them and the champion is compared on them."""
     calibration: Literal["temperature", "isotonic", "none"] = "temperature"
+    operating_point: OperatingPoint | None = None
+    """``{specificity: 0.95}`` or ``{sensitivity: 0.95}``, for two classes; null: no class is called by a threshold."""
     bootstrap: Bootstrap = Bootstrap()
 
 
 def _metric_or_class(name: str) -> str:
     """Refuse what is neither a metric nor ``metric/CLASS``."""
     base, slash, of_class = name.partition("/")
-    if base not in METRICS:
-        raise ValueError(f"no such metric; {nearest(base, [*METRICS, 'champion'])}")
+    if base not in (*METRICS, *AT_OPERATING_POINT):
+        raise ValueError(f"no such metric; {nearest(base, [*METRICS, *AT_OPERATING_POINT, 'champion'])}")
     if slash and (base not in PER_CLASS or not of_class):
         raise ValueError(f"only {', '.join(PER_CLASS)} exist for a class, written as f1/NAME; {base} is for all")
     return name
@@ -198,7 +226,7 @@ def _metric_or_class(name: str) -> str:
 def _offer_metrics(schema: dict[str, Any]) -> None:
     """Let editors complete the names of the metrics."""
     threshold = schema["additionalProperties"]
-    schema["properties"] |= dict.fromkeys(METRICS, threshold)
+    schema["properties"] |= dict.fromkeys((*METRICS, *AT_OPERATING_POINT), threshold)
     schema |= {
         "patternProperties": {f"^({'|'.join(PER_CLASS)})/.+$": threshold},
         "additionalProperties": False,
@@ -363,6 +391,15 @@ class Experiment(Section):
                 f"must be above 0 for evaluation.calibration {method}; give it a share, or write calibration: none"
             )
             raise RuleError("data.split.calibration", message)
+        return self
+
+    @model_validator(mode="after")
+    def _operating_point_is_given(self) -> Self:
+        named = {*self.evaluation.metrics, *self.gate.thresholds()}.intersection(AT_OPERATING_POINT)
+        if named and self.evaluation.operating_point is None:
+            names = " and ".join(sorted(named))
+            message = f"must be given for the metric {names}, which depends on it; write {{specificity: 0.95}}, say"
+            raise RuleError("evaluation.operating_point", message)
         return self
 
     @property

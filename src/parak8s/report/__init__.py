@@ -33,7 +33,7 @@ def render(run: Run) -> str:
     """Return the page of ``run``."""
     import jinja2
 
-    from parak8s.report import curves, facts, limits, traces, words
+    from parak8s.report import curves, facts, images, limits, traces, words
 
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -45,6 +45,7 @@ def render(run: Run) -> str:
         facts=facts,
         limits=limits.limits(run),
         few=curves.FEW,
+        overlay=images.scale(),
         shades=(traces.RISES, traces.PAPER, traces.FALLS),
         **_pictures(run),
     )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parak8s.report import drawing
-from parak8s.report.drawing import BLUE, MUTED, RULE, VERMILION, Picture
+from parak8s.report.drawing import BLUE, INK, MUTED, RULE, VERMILION, Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,22 +64,26 @@ def _learning_curve(name: str, title: str, series: list[tuple[str, str]], histor
         return drawing.picture(figure, name, f"{title} over {len(x)} epochs{at}")
 
 
-def roc(curves: Mapping[str, Curve]) -> Picture:
-    """Draw (false positive rate, true positive rate) of each class, with the corner enlarged where it is crowded."""
+def roc(curves: Mapping[str, Curve], mark: tuple[float, float] | None = None) -> Picture:
+    """Draw (false positive rate, true positive rate) of each class, with the corner enlarged where it is crowded.
+
+    ``mark`` is the operating point, in the same two rates.
+    """
     with drawing.style("roc"):
         figure = drawing.surface(340)
         ax = _unit_axes(figure, "1 − specificity (false positive rate)", "sensitivity (true positive rate)")
         ax.plot([0, 1], [0, 1], color=RULE, linewidth=1, linestyle=(0, (4, 3)))
-        _draw(ax, curves)
+        _draw(ax, curves, mark)
         if all(np.interp(0.28, *curve) > 0.75 for curve in curves.values() if len(curve[0])):
-            _corner(figure, curves)
-        return drawing.picture(figure, "roc", f"ROC curves of {', '.join(curves)}, each against the rest")
+            _corner(figure, curves, mark)
+        at = f"; operating point: {mark[1]:.4f} found, {mark[0]:.4f} called falsely" if mark else ""
+        return drawing.picture(figure, "roc", f"ROC curves of {', '.join(curves)}, each against the rest{at}")
 
 
-def _corner(figure: "Figure", curves: Mapping[str, Curve]) -> None:
+def _corner(figure: "Figure", curves: Mapping[str, Curve], mark: tuple[float, float] | None) -> None:
     """Enlarge the upper left corner, where good curves crowd, in the lower right, where they leave room."""
     inset = drawing.axes(figure, 152, 72, 158, 158)
-    _draw(inset, curves)
+    _draw(inset, curves, mark)
     inset.set(xlim=(-0.002, 0.1), ylim=(0.9, 1.002), xticks=(0, 0.05, 0.1), yticks=(0.9, 0.95, 1))
     inset.set_title("upper left corner", fontsize=10.5, color=MUTED, pad=5)
 
@@ -93,11 +97,13 @@ def precision_recall(curves: Mapping[str, Curve]) -> Picture:
         return drawing.picture(figure, "pr", f"Precision-recall curves of {', '.join(curves)}, each against the rest")
 
 
-def _draw(ax: "Axes", curves: Mapping[str, Curve]) -> None:
+def _draw(ax: "Axes", curves: Mapping[str, Curve], mark: tuple[float, float] | None = None) -> None:
     for index, (x, y) in enumerate(curves.values()):
         colour, dash = line_style(index)
         pattern = (0, tuple(float(length) for length in dash.split())) if dash else "-"
         ax.plot(x, y, color=colour, linestyle=pattern, linewidth=1.7, dash_capstyle="butt")
+    if mark:
+        ax.plot(*([rate] for rate in mark), "D", color=INK, markerfacecolor="white", markersize=7, zorder=5)
 
 
 def line_style(index: int) -> tuple[str, str]:

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from parak8s.report import words
 from parak8s.report.run import Run
 from parak8s.report.words import Reading, count, percent
 
-OVERALL = ("categorical_accuracy", "auc", "precision", "recall", "f1", "ece", "brier")
+OVERALL = ("categorical_accuracy", "auc", "precision", "recall", "f1", "sensitivity", "specificity", "ece", "brier")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,57 @@ def mistakes(run: Run) -> list[str]:
         f"{n:,} of {sum(matrix[i]):,} {classes[i]} taken for {classes[j]} ({percent(n / sum(matrix[i]))})"
         for n, i, j in sorted(found, key=lambda mistake: (-mistake[0], *mistake[1:]))
     ]
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """The threshold of the second of two classes, in words and numbers.
+
+    Args:
+        wanted: The rate that is kept.
+        best: Name of the rate that is as large as it can be.
+        positive: The class that is called where its probability reaches the threshold.
+        threshold: Rounded.
+        rates: For sensitivity and specificity the name, the value on validation, and that on the test split.
+        outcome: What it does to the test split, in sentences.
+    """
+
+    wanted: str
+    best: str
+    positive: str
+    threshold: str
+    rates: list[tuple[str, str, Reading]]
+    outcome: str
+
+
+def operating_point(run: Run) -> OperatingPoint | None:
+    """Return at which threshold the second class is called; None where the experiment asks for none."""
+    point, metrics = run.metrics.get("operating_point"), run.metrics["metrics"]
+    if not point:
+        return None
+    called, ill = run.probabilities[:, 1] >= np.float32(point["threshold"]), run.labels == 1
+    first, second = run.classes
+    ((name, rate),) = point["wanted"].items()
+    return OperatingPoint(
+        wanted=f"{name} of {percent(rate)} or more",
+        best="specificity" if name == "sensitivity" else "sensitivity",
+        positive=point["positive"],
+        threshold=_rounded(point["threshold"]),
+        rates=[
+            (words.TITLES[name], words.rounded(point[name]), words.reading(name, metrics[name]))
+            for name in ("sensitivity", "specificity")
+        ],
+        outcome=(
+            f"Of {int(ill.sum()):,} test examples of {second}, {int((ill & called).sum()):,} are found and "
+            f"{int((ill & ~called).sum()):,} missed; of {int((~ill).sum()):,} of {first}, "
+            f"{int((~ill & called).sum()):,} are called {second}."
+        ),
+    )
+
+
+def _rounded(threshold: float) -> str:
+    """Return four decimals, or as many as a small probability needs."""
+    return f"{threshold:.4f}" if 0.01 <= threshold <= 0.99 else f"{threshold:.6g}"
 
 
 def confusion(run: Run) -> list[tuple[str, int, list[Cell]]]:

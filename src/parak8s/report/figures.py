@@ -56,8 +56,11 @@ def discrimination(run: Run) -> Discrimination:
         area = reading("auc", run.metrics["metrics"].get(f"auc/{label}"))
         share = percent(float(np.mean(run.labels == index)))
         key.append(Legend(label, *curves.line_style(index), area, rounded(areas[index]), share))
+    point, metrics = run.metrics.get("operating_point"), run.metrics["metrics"]
+    rates = [metrics[name]["value"] for name in ("specificity", "sensitivity")] if point else []
+    mark = (1 - rates[0], rates[1]) if rates and None not in rates else None
     drawn = [dict(zip(run.classes, ((x, y) for x, y in lines), strict=True)) for lines in (roc, tradeoff)]
-    return Discrimination(curves.roc(drawn[0]), curves.precision_recall(drawn[1]), tuple(key))
+    return Discrimination(curves.roc(drawn[0], mark), curves.precision_recall(drawn[1]), tuple(key))
 
 
 def average_precisions(run: Run) -> list[float | None]:

@@ -1,7 +1,5 @@
 """Single test examples of the report: beats with the model's attention, or images; right ones and mistakes."""
 
-import base64
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parak8s.report import traces
+from parak8s.report import images, traces
 from parak8s.report.drawing import Picture
 from parak8s.report.words import percent
 
 MOST_WRONG, MOST_RIGHT = 9, 9
-MOST_PIXELS = 112
-"""Longest side of an image on the page; larger ones are averaged down."""
 
 Floats = NDArray[np.floating[Any]]
 
@@ -31,6 +27,7 @@ class Sample:
         shares: The most probable classes and their probabilities, as text, highest first.
         picture: Drawing of a beat, or None.
         image: ``data:`` URL of an image, or empty.
+        overlay: The same with the model's attention over it, or empty.
         note: What the attention says in words, or empty.
     """
 
@@ -40,6 +37,7 @@ class Sample:
     shares: str
     picture: Picture | None = None
     image: str = ""
+    overlay: str = ""
     note: str = ""
 
 
@@ -51,11 +49,13 @@ class Samples:
         wrong: The mistakes, the one made with the highest confidence first.
         right: Correct ones, every class in turn.
         attention: Largest absolute change of probability, the full scale of the colours; 0 without attention.
+        overlays: Whether there are images with the model's attention over them.
     """
 
     wrong: tuple[Sample, ...]
     right: tuple[Sample, ...]
     attention: float
+    overlays: bool
 
 
 def samples(
@@ -79,7 +79,8 @@ def samples(
         i: _signal(examples, i, classes, known, scale) if signals else _image(examples, i, classes)
         for i in (*wrong, *right)
     }
-    return Samples(tuple(shown[i] for i in wrong), tuple(shown[i] for i in right), scale)
+    overlays = any(sample.overlay for sample in shown.values())
+    return Samples(tuple(shown[i] for i in wrong), tuple(shown[i] for i in right), scale, overlays)
 
 
 def is_image(shape: tuple[int, ...]) -> bool:
@@ -116,24 +117,10 @@ def _signal(
 
 
 def _image(examples: Mapping[str, NDArray[Any]], i: int, classes: tuple[str, ...]) -> Sample:
-    from matplotlib.image import imsave
-
-    pixels = _smaller(examples["inputs"][i])
-    buffer = io.BytesIO()
-    imsave(buffer, pixels, format="png", cmap="gray", vmin=0, vmax=1, metadata={"Software": "ParaK8s"})
-    url = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    return Sample(**_named(examples, i, classes), image=url)
-
-
-def _smaller(image: NDArray[Any]) -> Floats:
-    """Return ``image``, uint8 or float, as (h, w) or (h, w, 3) in [0, 1] and at most ``MOST_PIXELS`` a side."""
-    values = image.astype(np.float64)
-    if image.dtype == np.uint8:
-        values /= 255
-    elif values.min() < 0 or values.max() > 1:
-        values = (values - values.min()) / (np.ptp(values) or 1)
-    block = -(-max(values.shape[:2]) // MOST_PIXELS)
-    height, width = (side // block for side in values.shape[:2])
-    cut = values[: height * block, : width * block].reshape(height, block, width, block, -1).mean(axis=(1, 3))
-    pixels: NDArray[np.float64] = cut[..., 0] if cut.shape[-1] == 1 else cut
-    return pixels
+    names = _named(examples, i, classes)
+    pixels = images.smaller(examples["inputs"][i])
+    attention = examples["attention"][i]
+    if attention.ndim != 2 or not attention.size:
+        return Sample(**names, image=images.encoded(pixels))
+    overlay = images.encoded(images.overlaid(pixels, attention))
+    return Sample(**names, image=images.encoded(pixels), overlay=overlay, note=images.in_words(attention))

@@ -15,6 +15,8 @@ TITLES = {
     "f1": "F1 score",
     "ece": "Calibration error (ECE)",
     "brier": "Brier score",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
 }
 NOTES = {
     "categorical_accuracy": "share of test examples classified correctly",
@@ -24,6 +26,8 @@ NOTES = {
     "f1": "harmonic mean of precision and recall; mean over the classes",
     "ece": "gap between stated probability and truth; lower is better",
     "brier": "squared error of the probabilities; lower is better",
+    "sensitivity": "of the second class, the share found at the operating point",
+    "specificity": "of the first class, the share left in peace at the operating point",
 }
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from parak8s import files
 from parak8s.calibration import softmax
 from parak8s.data import prepared
-from parak8s.evaluation import measure
+from parak8s.evaluation import Decision, measure
 from parak8s.experiment import Experiment
 from parak8s.training import determinism
 
@@ -27,6 +27,8 @@ def evaluate(experiment: Experiment, dataset: Path, model: Path, evaluation: Pat
     network = saved.load(model / "model.keras")
     logits, probabilities = classifier.predict(classifier.with_logits(network), inputs)
     uncalibrated = softmax(logits.astype(np.float64))
+    chosen_point = experiment.evaluation.operating_point is not None
+    decision = Decision.from_json(files.read_json(model / "operating_point.json")) if chosen_point else None
     measured = measure(
         probabilities,
         np.asarray(labels),
@@ -35,6 +37,7 @@ def evaluate(experiment: Experiment, dataset: Path, model: Path, evaluation: Pat
         seed=experiment.seed,
         uncalibrated=uncalibrated,
         patients=patients if experiment.data.split.by == "patient" else None,
+        decision=decision,
     )
     np.savez(
         evaluation / "predictions.npz",
@@ -49,7 +52,7 @@ def evaluate(experiment: Experiment, dataset: Path, model: Path, evaluation: Pat
         inputs=inputs[chosen],
         labels=labels[chosen],
         probabilities=probabilities[chosen],
-        attention=occlusion(network, inputs[chosen], probabilities[chosen]),
+        attention=attention(network, inputs[chosen], probabilities[chosen]),
     )
     files.write_json(evaluation / "metrics.json", measured)
     return measured
@@ -66,6 +69,27 @@ def telling_examples(probabilities: NDArray[np.float32], labels: NDArray[np.int3
         mine = labels[right] == label
         turns[mine] = np.arange(mine.sum())
     return np.concatenate([wrong, right[np.argsort(turns, kind="stable")][:count]]).astype(np.int64)
+
+
+def attention(model: Any, inputs: NDArray[Any], probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what speaks for the predicted class, and where, in inputs that are signals or images.
+
+    Args:
+        model: Raw batch -> probabilities.
+        inputs: (n, length), or (n, height, width, channels).
+        probabilities: (n, classes), what the model gives to them.
+
+    Returns:
+        Signals: (n, length), see :func:`occlusion`. Images: (n, map height, map width), see
+        :func:`parak8s.models.grad_cam.grad_cam`. Nothing to see: (n, 0) or (n, 0, 0).
+    """
+    if inputs.ndim != 4:
+        return occlusion(model, inputs, probabilities)
+    import keras
+
+    from parak8s.models.grad_cam import grad_cam
+
+    return grad_cam(keras.Model(model.input, model.layers[-1].input), inputs, probabilities.argmax(axis=1))
 
 
 def occlusion(model: Any, inputs: NDArray[Any], probabilities: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from parak8s import files
 from parak8s.data import prepared
 from parak8s.errors import InputError
+from parak8s.evaluation import Decision, choose
 from parak8s.experiment import Experiment
 from parak8s.gate import Comparison, Verdict, compare, judge
 from parak8s.training import determinism
@@ -47,6 +49,9 @@ def against(
 ) -> Comparison:
     """Return the paired comparison of the new model with the champion on the test split.
 
+    Where there is an operating point, the champion gets the threshold that the same rule chooses for it on the same
+    validation split: two models at different points of their curves could only be told to differ.
+
     Raises:
         InputError: The champion takes other inputs, or knows other classes; the dataset has changed since ingest.
     """
@@ -56,7 +61,9 @@ def against(
         ours, labels = predictions["probabilities"], predictions["labels"]
     with tempfile.TemporaryDirectory() as folder:
         determinism.prepare(experiment)
-        theirs = predictions_of(tracker.download(champion, Path(folder)), inputs, ours.shape[-1])
+        model = tracker.download(champion, Path(folder))
+        theirs = predictions_of(model, inputs, ours.shape[-1])
+        thresholds = _thresholds(model, experiment, dataset, evaluation, manifest.classes)
     return compare(
         ours,
         theirs,
@@ -68,7 +75,21 @@ def against(
         bootstrap=experiment.evaluation.bootstrap,
         seed=experiment.seed,
         patients=patients if experiment.data.split.by == "patient" else None,
+        thresholds=thresholds,
     )
+
+
+def _thresholds(
+    champion: Path, experiment: Experiment, dataset: Path, evaluation: Path, classes: Sequence[str]
+) -> tuple[float, float] | None:
+    """Return the threshold of the new model and the champion's, where there is an operating point."""
+    wanted = experiment.evaluation.operating_point
+    if wanted is None:
+        return None
+    ours = Decision.from_json(files.read_json(evaluation / "metrics.json")["operating_point"])
+    inputs, labels, _ = prepared.read_split(dataset, "validation")
+    probabilities = predictions_of(champion, inputs, len(classes))
+    return ours.threshold, choose(probabilities, labels, classes, wanted).threshold
 
 
 def predictions_of(model: Path, inputs: NDArray[Any], classes: int) -> NDArray[np.float32]:

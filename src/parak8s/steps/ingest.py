@@ -9,6 +9,7 @@ from parak8s.data.examples import Examples
 from parak8s.data.loader import Loader
 from parak8s.data.sources import Source, check_pinned, fetch
 from parak8s.errors import InputError, nearest
+from parak8s.evaluation.operating_point import require_two
 from parak8s.experiment import Experiment
 from parak8s.secrets import redacted
 
@@ -46,6 +47,8 @@ def ingest(experiment: Experiment, dataset: Path) -> prepared.Manifest:
     if examples is None:
         examples = _read(experiment, source)
     _refuse_unknown_classes(experiment, examples.classes)
+    if experiment.evaluation.operating_point:
+        require_two(examples.classes)
     rows = splits.assign(examples, experiment.data.split)
     return prepared.write(
         dataset,

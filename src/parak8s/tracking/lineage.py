@@ -188,10 +188,17 @@ def _of_documents(folder: Path) -> Lineage:
         code=code,
         packages=_given({"python": environment.get("python"), **environment.get("packages", {})}),  # type: ignore[arg-type]
         parameters=flatten(without_passwords(config)),
-        metrics=read.get("evaluation/metrics.json", {}).get("metrics", {}),
+        metrics=_measured(read.get("evaluation/metrics.json", {})),
         gate=read.get("gate/verdict.json"),
         missing=tuple(missing),
     )
+
+
+def _measured(document: Mapping[str, Any]) -> dict[str, Mapping[str, float | None]]:
+    """Return the metrics, and the threshold of the operating point where there is one."""
+    point = document.get("operating_point")
+    metrics: dict[str, Mapping[str, float | None]] = dict(document.get("metrics", {}))
+    return metrics | ({"threshold": {"value": point["threshold"]}} if point else {})
 
 
 def _documents_there(client: MlflowClient, root: str) -> list[str]:

@@ -28,6 +28,7 @@ DOCUMENTS = (
     "training/history.json",
     "evaluation/metrics.json",
     "model/calibration.json",
+    "model/operating_point.json",
     "gate/verdict.json",
 )
 """Small texts of a run directory; MLflow gets them under the same path, without passwords."""
@@ -132,6 +133,7 @@ def results(measured: Mapping[str, Any]) -> dict[str, float]:
             f"{name}_low": metric.get("low"),
             f"{name}_high": metric.get("high"),
         }
+    flat["threshold"] = (measured.get("operating_point") or {}).get("threshold")
     flat |= {f"uncalibrated_{name}": value for name, value in measured.get("uncalibrated", {}).items()}
     return {_key(name): float(value) for name, value in flat.items() if isinstance(value, int | float)}
 
@@ -214,6 +216,7 @@ def _send_dataset(client: MlflowClient, run: Run, manifest: Mapping[str, Any]) -
         "digest": manifest["digest"],
         "classes": manifest["classes"],
         "splits": manifest["splits"],
+        "about": manifest["about"],
     }
     dataset = Dataset(manifest["loader"], digest, kind, json.dumps(source), profile=json.dumps(about))
     client.log_inputs(
