@@ -41,11 +41,16 @@ def ranked(points: Sequence[Mapping[str, str]], trained: Sequence[Any], monitor:
     Raises:
         InputError: No such value.
     """
-    if monitor not in get_args(Monitor):
-        raise InputError(f"monitor: no value {monitor!r} of an epoch; {nearest(monitor, get_args(Monitor))}")
+    refuse_unknown(monitor)
     folders = {artifact.metadata["overrides"]: Path(artifact.path) for artifact in trained}
     found = [Ranked(point["name"], point["overrides"], *_kept(folders[point["overrides"]])) for point in points]
     return sorted(found, key=lambda each: each.record.value(monitor), reverse=True)
+
+
+def refuse_unknown(monitor: str) -> None:
+    """Refuse what is no value of an epoch."""
+    if monitor not in get_args(Monitor):
+        raise InputError(f"monitor: no value {monitor!r} of an epoch; {nearest(monitor, get_args(Monitor))}")
 
 
 def _kept(folder: Path) -> tuple[Path, Record]:

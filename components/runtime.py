@@ -79,11 +79,15 @@ def split_overrides(line: str) -> list[str]:
         raise InputError(message) from None
 
 
-def observers(point: Experiment) -> list[Observer]:
-    """Return who is told of every epoch: the pod's log, and the MLflow run that the platform injects, if it does."""
+def observers(point: Experiment, *, is_point_of_sweep: bool) -> list[Observer]:
+    """Return who is told of every epoch: the pod's log, and the MLflow run that the platform injects, if it does.
+
+    The points of a sweep share that run: their epochs would be mixed, so that they tell the log alone.
+    """
     from parak8s.components.live import Log, Platform
 
-    return [Log(), *([Platform(point)] if os.environ.get("MLFLOW_RUN_ID") else [])]
+    joined = os.environ.get("MLFLOW_RUN_ID") and not is_point_of_sweep
+    return [Log(), *([Platform(point)] if joined else [])]
 
 
 def addresses(**artifacts: Any) -> dict[str, str]:

@@ -86,7 +86,8 @@ def sweep_pipeline(
         with dsl.ExitHandler(placed(outcome(experiment=experiment, overrides=overrides)), name="sweep"):
             code = {"code": placed(own_code()).outputs["code"]} if own_code else {}
             known = placed(configure(experiment=experiment, overrides=overrides, **code)).outputs
-            named = placed(name_points(experiment=known["experiment"], settings=known["train"], points=points, **code))
+            given = {"experiment": known["experiment"], "settings": known["train"], **code}
+            named = placed(name_points(points=points, monitor=monitor, **given))
             dataset = placed(ingest(settings=known["ingest"], **code)).outputs["dataset"]
             items, base = named.outputs["Output"], named.outputs["base"]
             with dsl.ParallelFor(items, name="points", parallelism=parallelism) as point:

@@ -11,9 +11,9 @@ from parak8s.experiment import Compute
 if TYPE_CHECKING:
     from kfp.dsl import PipelineTask
 
-LIGHT = ("configure", "own-code", "points", "keep-best", "outcome")
+LIGHT = ("own-code", "points", "keep-best", "outcome")
 """Tasks that look at texts and small files."""
-TALKS_TO_NETWORK = ("ingest", "gate", "register", "record")
+TALKS_TO_NETWORK = ("configure", "ingest", "gate", "register", "record")
 """Tasks that are tried again: a source, a registry or a database may be away for a moment."""
 NEVER_CACHED = ("configure", "keep-best", "gate", "report", "register", "record", "outcome")
 """Tasks that look at the world outside their inputs or write to it, and one whose outputs say who won."""

@@ -79,6 +79,7 @@ INSIDE = {
     "training.jit": True,
     "training.fine_tune": {"layers": 3},
     "evaluation.metrics": ["f1"],
+    "evaluation.operating_point": {"specificity": 0.95},
     "evaluation.calibration": "isotonic",
     "evaluation.bootstrap.samples": 500,
     "evaluation.bootstrap.confidence": 0.9,
@@ -312,3 +313,18 @@ def test_the_environment_names_what_the_run_stands_on() -> None:
     assert found["cpus"] == os.cpu_count()
     assert isinstance(found["gpus"], list)
     assert set(found["git"]) == {"commit", "dirty"}
+
+
+def test_a_change_of_a_data_file_or_of_a_module_beside_the_users_changes_the_fingerprint(own: Path) -> None:
+    (own / "own_with_data").mkdir()
+    (own / "own_with_data" / "__init__.py").write_text("import own_beside\n\ndef read(source): ...\n")
+    (own / "own_with_data" / "names.csv").write_text("a,b\n")
+    (own / "own_beside.py").write_text("SIZE = 1\n")
+    prints = [own_fingerprint("own_with_data:read")]
+    (own / "own_with_data" / "names.csv").write_text("a,c\n")
+    prints.append(own_fingerprint("own_with_data:read"))
+    (own / "own_beside.py").write_text("SIZE = 2\n")
+    prints.append(own_fingerprint("own_with_data:read"))
+    (own / "own_unrelated.py").write_text("")
+    assert len(set(prints)) == 3
+    assert own_fingerprint("own_with_data:read") == prints[-1]

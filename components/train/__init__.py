@@ -37,7 +37,8 @@ def train(
 
     settings = Path(base.path).read_text(encoding="utf-8") if base else settings
     with runtime.experiment(settings, code, overrides) as point, files.folder(Path(training.path)) as folder:
-        outcome = step.train(point, Path(dataset.path), folder, runtime.observers(point))
+        told = runtime.observers(point, is_point_of_sweep=base is not None)
+        outcome = step.train(point, Path(dataset.path), folder, told)
         files.write_json(folder / "environment.json", provenance.environment(point))
     training.metadata["overrides"] = overrides
     pictures.log_epoch(metrics, outcome.records[outcome.kept_epoch - 1])

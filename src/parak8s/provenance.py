@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 import parak8s
 from parak8s.experiment import Experiment, flatten
+from parak8s.own_files import own_files
 
 OUTSIDE = (
     *("name", "gate", "tracking", "registry", "compute", "search", "serving", "schedule"),
@@ -51,37 +52,31 @@ def digest(value: object) -> str:
 def own_modules(experiment: Experiment) -> tuple[str, ...]:
     """Return the user's modules that the experiment names as ``package.module:function``."""
     names = (experiment.data.loader, experiment.model.builder)
-    return tuple(sorted({name.partition(":")[0] for name in names if ":" in name}))
+    modules = {name.partition(":")[0] for name in names if ":" in name}
+    return tuple(sorted(module for module in modules if module.partition(".")[0] != "parak8s"))
 
 
 @cache
 def code_digest(*modules: str) -> str:
-    """Return ``sha256:...`` of the source of ParaK8s and of the user's ``modules``, with the packages around them."""
+    """Return ``sha256:...`` of the source of ParaK8s and of all files of the user's ``modules``; see own_files."""
     found = hashlib.sha256()
-    for path, name in _sources(modules):
+    for path, name in [*_sources(), *((path, name) for name, path in own_files(modules).items())]:
         found.update(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {name}\n".encode())
     return f"sha256:{found.hexdigest()}"
 
 
-def _sources(modules: Iterable[str]) -> list[tuple[Path, str]]:
-    """Return every source file with a name that is the same in a checkout and in an installed wheel."""
-    packages = dict.fromkeys([*PACKAGES, *(module.partition(".")[0] for module in modules)])
-    found = [(path, f"{name}/{relative}") for name in packages for path, relative in _python_files(name)]
+def _sources() -> list[tuple[Path, str]]:
+    """Return every source file of ParaK8s with a name that is the same in a checkout and in an installed wheel."""
+    found = [(path, f"{name}/{relative}") for name in PACKAGES for path, relative in _python_files(name)]
     return sorted(found, key=lambda item: item[1])
 
 
-def _python_files(module: str) -> Iterator[tuple[Path, str]]:
-    """Yield the source files of a package, or of a single module, with their paths in it."""
-    spec = importlib.util.find_spec(module)
-    if spec is None:
-        return
-    if spec.submodule_search_locations is None:
-        if spec.has_location and spec.origin:
-            yield Path(spec.origin), Path(spec.origin).name
-        return
-    for place in spec.submodule_search_locations:
+def _python_files(package: str) -> Iterator[tuple[Path, str]]:
+    """Yield the source files of a package, with their paths in it."""
+    spec = importlib.util.find_spec(package)
+    for place in (spec and spec.submodule_search_locations) or ():
         for folder, inner, names in os.walk(place):
-            inner[:] = [name for name in inner if f"{module}.{name}" not in PACKAGES]  # they are walked on their own
+            inner[:] = [name for name in inner if f"{package}.{name}" not in PACKAGES]  # they are walked on their own
             for path in (Path(folder, name) for name in names if name.endswith(".py")):
                 yield path, path.relative_to(place).as_posix()
 
