@@ -197,8 +197,8 @@ def _of_documents(folder: Path) -> Lineage:
 
 def _measured(document: Mapping[str, Any]) -> dict[str, Mapping[str, float | None]]:
     """Return the metrics, and the threshold of the operating point where there is one."""
-    point = document.get("operating_point")
-    return document.get("metrics", {}) | ({"threshold": {"value": point["threshold"]}} if point else {})
+    metrics, point = dict(document.get("metrics", {})), document.get("operating_point")
+    return metrics | ({"threshold": {"value": point["threshold"]}} if point else {})
 
 
 def _documents_there(client: MlflowClient, root: str) -> list[str]:
