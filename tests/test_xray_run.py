@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,10 @@ import pytest
 from parak8s import files, loading
 from parak8s.data import prepared
 from parak8s.errors import InputError
+from parak8s.layout import Layout
+from parak8s.steps.gate import against
 from parak8s.steps.ingest import identify, ingest
+from parak8s.tracking.registry import Champion
 from xray_files import encoded, smooth, write
 
 ROOT = Path(__file__).parents[1]
@@ -55,6 +59,29 @@ def test_the_experiment_runs_from_the_file_to_a_report_with_images(tmp_path: Pat
     assert result["metrics"]["specificity"] == pytest.approx((~called)[~ill].mean())
     with np.load(tmp_path / "out" / "evaluation" / "examples.npz") as examples:
         assert examples["attention"].shape[1:] == (16, 16)
+    told = subprocess.run(
+        [*command[:3], "show", "out"], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
+    assert f"threshold.value {chosen['threshold']}" in " ".join(told.split())
+    a_model_is_not_worse_than_itself_at_its_operating_point(Layout(tmp_path / "out"))
+
+
+def a_model_is_not_worse_than_itself_at_its_operating_point(layout: Layout) -> None:
+    """Compare the model of a finished run with itself: the rule gives both the same threshold."""
+    experiment = loading.load(layout.experiment, ["evaluation.metrics=[sensitivity, specificity]"])
+
+    class Registry:
+        def download(self, champion: Champion, folder: Path) -> Path:
+            return layout.model / "model.keras"
+
+    champion = Champion("xray-cnn", "champion", "1", "run", {})
+    tracker: Any = Registry()
+    compared = against(champion, experiment, layout.dataset, layout.evaluation, tracker)
+    same = {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert {name: each.to_json() for name, each in compared.differences.items()} == {
+        "sensitivity": same,
+        "specificity": same,
+    }
 
 
 def test_images_that_are_skipped_are_counted_in_the_manifest_the_run_and_the_report(tmp_path: Path) -> None:
