@@ -402,6 +402,13 @@ class Experiment(Section):
             raise RuleError("evaluation.operating_point", message)
         return self
 
+    @model_validator(mode="after")
+    def _one_device_for_xla(self) -> Self:
+        if self.training.jit and self.compute.gpus > 1:
+            message = f"XLA compiles for one device; write false, or compute.gpus: 1 instead of {self.compute.gpus}"
+            raise RuleError("training.jit", message)
+        return self
+
     @property
     def registered_name(self) -> str:
         """Name of the registered model."""

@@ -14,6 +14,9 @@ from parak8s.steps import pretrained
 from parak8s.training import determinism
 
 if TYPE_CHECKING:
+    import keras
+
+    from parak8s.data.loader import Loader
     from parak8s.training.loop import Observer, Outcome
 
 
@@ -27,10 +30,9 @@ def train(experiment: Experiment, dataset: Path, training: Path, observers: Sequ
         EnvironmentFault: Pretrained weights cannot be fetched.
     """
     determinism.prepare(experiment)
-    import keras
-
     from parak8s.data.batches import rows_at_once
-    from parak8s.models import backbones, classifier
+    from parak8s.models import backbones
+    from parak8s.training.devices import strategy_for
     from parak8s.training.loop import fit
     from parak8s.training.tensorboard import TensorBoard
 
@@ -40,15 +42,11 @@ def train(experiment: Experiment, dataset: Path, training: Path, observers: Sequ
     batch_size, seed = experiment.data.batch_size, experiment.seed
     batches = loader.batches(dataset, "train", batch_size=batch_size, shuffle=True, seed=seed, class_weights=weights)
     validation = loader.batches(dataset, "validation", batch_size=max(batch_size, rows_at_once(manifest.input_shape)))
-    keras.config.set_dtype_policy(experiment.training.precision)
-    try:
-        with pretrained.at_hand(experiment) as spec:
-            model = classifier.build(spec, loader, manifest, seed=seed)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    begun_with = {"weights": experiment.model.params.get("weights"), "digest": backbones.weights_digest(model)}
     boards = [TensorBoard(training)] if experiment.training.tensorboard else []
-    outcome = fit(model, experiment.training, batches, validation, training, [*boards, *observers])
+    with strategy_for(experiment.compute).scope():
+        model = _built(experiment, loader, manifest)
+        begun_with = {"weights": experiment.model.params.get("weights"), "digest": backbones.weights_digest(model)}
+        outcome = fit(model, experiment.training, batches, validation, training, [*boards, *observers])
     model.save(training / "model.keras")
     files.write_json(
         training / "history.json",
@@ -61,6 +59,20 @@ def train(experiment: Experiment, dataset: Path, training: Path, observers: Sequ
         },
     )
     return outcome
+
+
+def _built(experiment: Experiment, loader: Loader, manifest: prepared.Manifest) -> keras.Model:
+    """Return the classifier as its builder makes it, computing in the precision of the file."""
+    import keras
+
+    from parak8s.models import classifier
+
+    keras.config.set_dtype_policy(experiment.training.precision)
+    try:
+        with pretrained.at_hand(experiment) as spec:
+            return classifier.build(spec, loader, manifest, seed=experiment.seed)
+    finally:
+        keras.config.set_dtype_policy("float32")
 
 
 def class_weights(experiment: Experiment, manifest: prepared.Manifest) -> list[float] | None:

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from parak8s.errors import InputError
+from parak8s.training.devices import normalized_together, refuse_unshared, share
 from parak8s.training.memory import Memory
 from parak8s.training.optimizers import learning_rate_at, make_optimizer
 from parak8s.training.progress import Record, validation_record
@@ -59,11 +60,14 @@ class Loop:
         model: Raw batch -> logits float32 (batch, classes); trained in place.
         spec: How to train.
         steps_per_epoch: Optimizer steps in an epoch, for the learning-rate schedule.
+
+    Within the scope of a strategy its devices share every batch; see :mod:`parak8s.training.devices`.
     """
 
     def __init__(self, model: keras.Model, spec: Training, steps_per_epoch: int) -> None:
-        self.model, self.spec = model, spec
-        self.optimizer = make_optimizer(spec, steps_per_epoch)
+        self.model, self.spec, self.strategy = model, spec, tf.distribute.get_strategy()
+        self.devices = self.strategy.num_replicas_in_sync
+        self.optimizer = make_optimizer(spec, steps_per_epoch, self.devices)
         self.optimizer.build(model.trainable_variables)
         self.forward = tf.function(
             lambda inputs: model(inputs, training=False),
@@ -91,16 +95,39 @@ class Loop:
 
     def _step(self, inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """Take one optimizer step; return the batch's sums of loss, of right answers and of examples."""
+        sums, *gradients = self.strategy.run(self._gradients, (inputs, labels, weights))
+        if self._adds_up_first:
+            gradients = [self._sum(parts) / self.devices for parts in gradients]
+        self.strategy.run(self._apply, (gradients,))
+        return self._sum(sums)
+
+    @property
+    def _adds_up_first(self) -> bool:
+        """Whether devices must see the gradients of all before the optimizer adds them up: their norm, or an overflow.
+
+        Then each has their mean, which the optimizer adds up to their sum.
+        """
+        return self.devices > 1 and (self.spec.clip_norm is not None or self.spec.precision == "mixed_float16")
+
+    def _sum(self, parts: tf.Tensor) -> tf.Tensor:
+        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, parts, axis=None)
+
+    def _apply(self, gradients: Sequence[tf.Tensor]) -> None:
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+
+    def _gradients(self, inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Return this device's part of the sums of the batch, and then of each gradient of its mean loss."""
         count = tf.cast(tf.shape(labels)[0], tf.float32)
+        inputs, labels, weights = share(inputs, labels, weights)
         with tf.GradientTape() as tape:
             logits = self.model(inputs, training=True)
             losses = cross_entropy(logits, labels, self.spec.label_smoothing) * weights
-            loss = tf.reduce_sum(losses) / count + tf.add_n([tf.zeros(()), *self.model.losses])
+            penalties = tf.add_n([tf.zeros(()), *self.model.losses]) / self.devices
+            loss = tf.reduce_sum(losses) / count + penalties
             scaled = self.optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled, self.model.trainable_variables)
-        self.optimizer.apply(gradients, self.model.trainable_variables)
         right = tf.reduce_sum(tf.cast(tf.argmax(logits, -1, output_type=tf.int32) == labels, tf.float32))
-        return tf.stack([loss * count, right, count])
+        sums = tf.stack([loss * count, right, tf.cast(tf.shape(labels)[0], tf.float32)])
+        return sums, *tape.gradient(scaled, self.model.trainable_variables)
 
     def epoch(self, batches: ArrayDataset, observe: Callable[[int, int], None]) -> dict[str, float]:
         """Train on every batch once; return the mean loss and the accuracy, as they were seen while training.
@@ -174,6 +201,7 @@ def fit(
     for name, batches in (("train", train), ("validation", validation)):
         if not batches.examples:
             raise InputError(f"the {name} split is empty; raise data.split.{name}, or give more data")
+    refuse_unshared(train.examples, train.batch_size, tf.distribute.get_strategy().num_replicas_in_sync)
     plan = stages(model, spec)
     memory = Memory(model, directory, spec.keep_best)
     records, kept = memory.records(), 0
@@ -185,7 +213,8 @@ def fit(
         loop = Loop(model, stage.spec, len(train))
         memory.follow(loop.optimizer, restore=latest == stage.number)
         while stage.goes_on(records):
-            records = [*records, one_epoch(stage, loop, len(records), train, validation, observers)]
+            with normalized_together(model):
+                records = [*records, one_epoch(stage, loop, len(records), train, validation, observers)]
             memory.save(records)
             for observer in observers:
                 observer.on_epoch(records[-1])

@@ -8,10 +8,14 @@ import numpy as np
 from parak8s.experiment import Training
 
 
-def make_optimizer(spec: Training, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """Return the optimizer; under float16 it scales the loss so that small gradients survive."""
+def make_optimizer(spec: Training, steps_per_epoch: int, devices: int = 1) -> keras.optimizers.Optimizer:
+    """Return the optimizer; under float16 it scales the loss so that small gradients survive.
+
+    Each of several ``devices`` clips the mean of all gradients, before these are added up: at its part of the norm.
+    """
     settings = spec.optimizer
-    arguments: dict[str, Any] = {"learning_rate": schedule(spec, steps_per_epoch), "global_clipnorm": spec.clip_norm}
+    norm = spec.clip_norm and spec.clip_norm / devices
+    arguments: dict[str, Any] = {"learning_rate": schedule(spec, steps_per_epoch), "global_clipnorm": norm}
     for name in ("weight_decay", "momentum"):
         if getattr(settings, name) is not None:
             arguments[name] = getattr(settings, name)

@@ -60,7 +60,7 @@ def stages(model: keras.Model, spec: Training) -> tuple[Stage, ...]:
 
 
 def _frozen(model: keras.Model) -> keras.Model:
-    inner = [part for part in _parts(model) if isinstance(part, keras.Model) and not part.trainable]
+    inner = [part for part in layers_in(model) if isinstance(part, keras.Model) and not part.trainable]
     if not inner:
         raise InputError(
             "training.fine_tune: the builder froze nothing that could be opened; take it away, or use the builder "
@@ -76,7 +76,7 @@ def _opened(backbone: keras.Model, count: int) -> Iterator[tuple[keras.layers.La
             f"training.fine_tune.layers: {backbone.name} has {len(backbone.layers)} layers, got {count}; write fewer"
         )
     top = backbone.layers[-count:]
-    within = [part for layer in top for part in (layer, *_parts(layer))]
+    within = [part for layer in top for part in (layer, *layers_in(layer))]
     normalizing = [part for part in within if isinstance(part, keras.layers.BatchNormalization)]
     if not sum(len(part.weights) for part in top) > sum(len(part.weights) for part in normalizing):
         raise InputError(
@@ -88,8 +88,8 @@ def _opened(backbone: keras.Model, count: int) -> Iterator[tuple[keras.layers.La
     yield from ((layer, False) for layer in normalizing)
 
 
-def _parts(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+def layers_in(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
     """Yield the layers in ``layer``, and those in them."""
     for part in getattr(layer, "layers", ()):
         yield part
-        yield from _parts(part)
+        yield from layers_in(part)

@@ -1,0 +1,107 @@
+"""Several devices that share every batch: the same training as on one. Virtual devices of the CPU stand for GPUs."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from parak8s import loading
+from parak8s.errors import ExperimentError
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "clipped": {"clip_norm": 0.05},
+    "bfloat16": {"precision": "mixed_bfloat16"},
+    "float16": {"precision": "mixed_float16"},
+}
+PROGRAM = """
+import json, sys
+from pathlib import Path
+import keras
+import numpy as np
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 3)
+
+from parak8s.data import prepared
+from parak8s.data.batches import ArrayDataset
+from parak8s.data.examples import Examples
+from parak8s.experiment import Compute, Training
+from parak8s.training.devices import strategy_for
+from parak8s.training.loop import fit
+
+folder = Path(sys.argv[1])
+random, labels = np.random.default_rng(0), np.arange(130, dtype=np.int32) % 3
+images = (random.random((130, 12, 12, 1)) * 60 + 60 * labels[:, None, None, None]).astype(np.float32)
+rows = {"train": np.arange(100), "validation": np.arange(100, 130)}
+about = {"digest": "", "source": "", "loader": "", "split": {}}
+prepared.write(folder, Examples(images, labels, ("a", "b", "c")), rows, **about)
+
+def network(policy):
+    keras.utils.set_random_seed(1)
+    keras.config.set_dtype_policy(policy)
+    inputs = keras.Input((12, 12, 1))
+    x = keras.layers.Conv2D(4, 3, use_bias=False, kernel_regularizer=keras.regularizers.L2(0.01))(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(keras.layers.BatchNormalization()(x)))
+    x = keras.layers.Dense(3)(x)
+    keras.config.set_dtype_policy("float32")
+    return keras.Model(inputs, keras.layers.Activation("linear", dtype="float32")(x))
+
+def trained(devices, name, settings):
+    training = folder / f"{name}-{devices}"
+    training.mkdir()
+    with strategy_for(Compute(gpus=devices), "CPU").scope():
+        model = network(settings.get("precision", "float32"))
+        common = {"epochs": 3, "optimizer": {"learning_rate": 0.01}, "steps_per_call": 3}
+        spec = Training.model_validate(common | settings)
+        batches = ArrayDataset(folder, "train", batch_size=31, shuffle=True, class_weights=[1.0, 2.0, 0.5])
+        outcome = fit(model, spec, batches, ArrayDataset(folder, "validation", batch_size=30), training)
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    return {
+        "replicas": replicas,
+        "epochs": [[record.loss, record.accuracy, record.val_loss] for record in outcome.records],
+        "weights": np.concatenate([value.ravel() for value in model.get_weights()]).tolist(),
+        "synchronized": [layer.synchronized for layer in model.layers if hasattr(layer, "synchronized")],
+    }
+
+told = {name: [trained(devices, name, each) for devices in (1, 3)] for name, each in json.loads(sys.argv[2]).items()}
+print("told", json.dumps(told))
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+    """Return for each of the settings what a training on one device came to, and one on three."""
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path_factory.mktemp("dataset")), json.dumps(SETTINGS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("told ")]
+    told: dict[str, list[dict[str, Any]]] = json.loads(line.removeprefix("told "))
+    return told
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_devices_that_share_batches_train_as_one_does(trained: dict[str, list[dict[str, Any]]], name: str) -> None:
+    """With 31 and 7 examples in a batch the shares differ in size; batch normalization sees the whole batch."""
+    one, three = trained[name]
+    assert (one["replicas"], three["replicas"]) == (1, 3)
+    rounding = 1e-5 if "precision" not in SETTINGS[name] else 0.02
+    for ours, theirs in zip(three["epochs"], one["epochs"], strict=True):
+        assert ours == pytest.approx(theirs, rel=rounding)
+    looser = max(rounding, 1e-4)  # a variance is the difference of two larger numbers
+    assert three["weights"] == pytest.approx(one["weights"], rel=looser, abs=looser)
+    assert one["epochs"][-1][0] < one["epochs"][0][0]
+    assert three["synchronized"] == [False]  # the saved model is that of one device
+
+
+def test_settings_change_what_is_learned(trained: dict[str, list[dict[str, Any]]]) -> None:
+    assert trained["clipped"][1]["weights"] != pytest.approx(trained["plain"][1]["weights"], rel=1e-3)
+
+
+def test_xla_on_several_devices_is_refused() -> None:
+    text = "name: x\ndata: {loader: ecg, source: 'synthetic://ecg'}\nmodel: {builder: deep_cnn}\n"
+    with pytest.raises(ExperimentError, match=r"training.jit: XLA compiles for one device; write false, or compute"):
+        loading.parse(text, "x", ["training.jit=true", "compute.gpus=2"])
