@@ -129,6 +129,14 @@ def test_a_wrong_value_is_refused_with_what_to_write(override: str, message: str
     assert refusal(override) == [message]
 
 
+def test_the_end_of_a_schedule_is_compared_as_a_moment_whatever_its_time_zone() -> None:
+    hours = "every_s: 3600, start: '2026-12-01T01:00:00+02:00', end: '2026-12-01T00:00:00Z'"
+    assert load(f"schedule={{{hours}}}").schedule
+    assert refusal(f"schedule={{{hours.replace('01:00:00+', '03:00:00+')}}}") == [
+        "schedule.end: must come after start (2026-12-01T03:00:00+02:00), got 2026-12-01T00:00:00Z"
+    ]
+
+
 def test_a_mistake_is_placed_at_its_line_or_at_the_override_that_made_it() -> None:
     with pytest.raises(ExperimentError) as caught:
         load("trainning.epochs=2", "data.split.test=0.5", text=MINIMAL + "seed: -1\n")

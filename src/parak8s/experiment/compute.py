@@ -1,9 +1,11 @@
 """The sections about where and when an experiment runs. None of their values changes what it is."""
 
+from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from parak8s.experiment.cron import six_fields
 from parak8s.experiment.rules import (
     AbsolutePath,
     Count,
@@ -108,15 +110,15 @@ class Recurrence(Section):
 
     @field_validator("cron")
     @classmethod
-    def _has_its_fields(cls, cron: str | None) -> str | None:
-        if cron is not None and not cron.startswith("@") and len(cron.split()) not in (5, 6):
-            raise ValueError(f"expected five fields, such as '30 2 * * *', or six, seconds first, got {cron!r}")
+    def _is_read_by_the_scheduler(cls, cron: str | None) -> str | None:
+        if cron is not None:
+            six_fields(cron)
         return cron
 
     @model_validator(mode="after")
     def _one_rhythm(self) -> Self:
         if (self.cron is None) == (self.every_s is None):
             raise ValueError("give one of cron and every_s")
-        if self.start and self.end and self.start >= self.end:
+        if self.start and self.end and datetime.fromisoformat(self.start) >= datetime.fromisoformat(self.end):
             raise RuleError("end", f"must come after start ({self.start}), got {self.end}")
         return self

@@ -1,8 +1,9 @@
 """The kinds of values that an experiment file holds, and what a section of it is."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 FORMS = {
     r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": "lower-case letters, digits and inner hyphens, such as ecg-deep-cnn",
@@ -26,7 +27,6 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Digest = Annotated[str, StringConstraints(pattern=_DIGEST)]
 AbsolutePath = Annotated[str, StringConstraints(pattern=_PATH)]
 Variable = Annotated[str, StringConstraints(pattern=_VARIABLE)]
-Moment = Annotated[str, StringConstraints(pattern=_MOMENT)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -38,6 +38,17 @@ def _threshold_is_text(value: Any) -> Any:
 
 
 Threshold = Annotated[str, StringConstraints(pattern=_THRESHOLD), BeforeValidator(_threshold_is_text)]
+
+
+def _moment_is_one(text: str) -> str:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"no such moment: {error}, got {text!r}; write one such as 2026-12-01T00:00:00Z") from None
+    return text
+
+
+Moment = Annotated[str, StringConstraints(pattern=_MOMENT), AfterValidator(_moment_is_one)]
 
 
 class RuleError(ValueError):
