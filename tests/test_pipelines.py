@@ -158,6 +158,26 @@ def test_compute_reaches_every_pod_and_the_accelerators_the_training(tmp_path: P
     }
 
 
+@pytest.mark.parametrize(
+    ("cpus", "written"), [("0.001", "0.001"), ("0.00149", "0.001"), ("7.5", "7.5"), ("10", "10"), ("4096", "4096")]
+)
+def test_cores_are_written_as_plain_decimals(tmp_path: Path, cpus: str, written: str) -> None:
+    document, *_ = spec(tmp_path, MINIMAL, f"compute.cpus={cpus}")
+    assert (
+        document["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]["resourceCpuLimit"] == written
+    )
+
+
+def test_two_variables_may_come_from_one_key_of_a_secret(tmp_path: Path) -> None:
+    _, platform = spec(tmp_path, MINIMAL, "compute.secrets=[{name: s, env: {A: k, B: k, C: other}}]")
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    found = [pair for each in executors["exec-train"]["secretAsEnv"] for pair in each["keyToEnv"]]
+    assert found == [
+        {"secretKey": "k", "envVar": "A"}, {"secretKey": "k", "envVar": "B"}, {"secretKey": "other", "envVar": "C"},
+    ]  # fmt: skip
+    assert {each["secretName"] for each in executors["exec-train"]["secretAsEnv"]} == {"s"}
+
+
 def _constant(value: str) -> Any:
     return {"runtimeValue": {"constant": value}}
 

@@ -7,7 +7,6 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 FORMS = {
     r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": "lower-case letters, digits and inner hyphens, such as ecg-deep-cnn",
-    r"^[0-9]+(\.[0-9]+)?([kMGTPE]|[KMGTPE]i)?$": "a quantity of memory, such as 8Gi",
     r"^sha256:[0-9a-f]{64}$": "sha256: and 64 hexadecimal digits",
     r"^\s*(>=|<=|>|<)\s*([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$": "a threshold in quotes, such as '>= 0.95'",
     r"^/.*$": "an absolute path, such as /mnt/data",
@@ -15,11 +14,10 @@ FORMS = {
     r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)$": "a moment, such as 2026-12-01T00:00:00Z",
 }
 """What text that must match a pattern looks like, in words."""
-_NAME, _QUANTITY, _DIGEST, _THRESHOLD, _PATH, _VARIABLE, _MOMENT = FORMS
+_NAME, _DIGEST, _THRESHOLD, _PATH, _VARIABLE, _MOMENT = FORMS
 
 Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=63)]
 Text = Annotated[str, StringConstraints(min_length=1)]
-Quantity = Annotated[str, StringConstraints(pattern=_QUANTITY)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
