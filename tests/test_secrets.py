@@ -27,8 +27,9 @@ def test_secrets_in_the_middle_of_a_sentence_are_taken_out() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["DB_PASSWORD", "PGPASSWORD", "dbPassword", "passwd", "MYSQL_PWD", "HF_TOKEN", "tokens", "githubToken",
-     "GITHUBTOKEN", "api_key", "apiKey", "APIKEY", "AWS_SECRET_ACCESS_KEY", "clientSecret", "model.params.api_key"],
+    ["DB_PASSWORD", "PGPASSWORD", "dbPassword", "passwd", "Passwort", "MYSQL_PWD", "HF_TOKEN", "tokens",
+     "githubToken", "GITHUBTOKEN", "api_key", "apiKey", "APIKEY", "AWS_SECRET_ACCESS_KEY",
+     "clientSecret", "model.params.api_key"],
 )  # fmt: skip
 def test_a_name_of_a_secret_is_known_by_its_words(name: str) -> None:
     assert names_secret(name)

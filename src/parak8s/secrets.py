@@ -15,7 +15,7 @@ _ADDRESS_USER = re.compile(r"^(\w[\w+.-]*://[^:/@]*):.*@")
 _ADDRESS_QUERY = re.compile(_QUERY.pattern.replace(r"\s\"'", ""), re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _SECRET_WORDS = re.compile(
-    r"\b(\w*passw(or)?ds?|pass(phrase)?|pwd|\w*secret(s|keys?)?|\w*tokens?|credentials?|(api|access|private) ?keys?)\b"
+    r"\b(\w*passw\w*|pass(phrase)?|pwd|\w*secret(s|keys?)?|\w*tokens?|credentials?|(api|access|private) ?key\w*)\b"
 )
 _PLACE = re.compile(r"\b(file|path|dir|directory|folder)$|^google application credentials$")
 """A name of where a secret lies; Google's libraries read a file's path from that variable."""
