@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from parak8s import files
+from parak8s.components import markdown
 from parak8s.data.prepared import Manifest
 from parak8s.errors import ParaK8sError
 from parak8s.experiment import Experiment, documents
@@ -77,7 +78,7 @@ def roc_curve(predictions: Path) -> tuple[list[float], list[float], list[float]]
 def verdict_page(verdict: Verdict) -> str:
     """Return Markdown with every check and its reason."""
     rows = [
-        f"| {'yes' if check.passed else '**NO**'} | {_cell(check.check)} | {_cell(check.reason)} |"
+        f"| {'yes' if check.passed else '**NO**'} | {markdown.cell(check.check)} | {markdown.cell(check.reason)} |"
         for check in verdict.checks
     ]
     table = ["| passed | check | reason |", "| --- | --- | --- |", *rows] if rows else ["The gate asks for nothing."]
@@ -89,7 +90,8 @@ def summary_page(experiment: Experiment, layout: Layout) -> str:
     measured = files.read_json(layout.evaluation / "metrics.json")
     known = files.read_json(layout.identity)
     rows = [
-        f"| {_cell(name)} | {_number(value['value'])} | {_number(value.get('low'))} to {_number(value.get('high'))} |"
+        f"| {markdown.cell(name)} | {_number(value['value'])} | "
+        f"{_number(value.get('low'))} to {_number(value.get('high'))} |"
         for name, value in measured["metrics"].items()
     ]
     head = [
@@ -115,15 +117,11 @@ def outcome_page(experiment: str, overrides: str, state: str, error: str | None)
         name = documents.parse(experiment, "experiment").data.get("name", "experiment")
     except ParaK8sError:  # configure has said what is wrong
         name = "experiment"
-    lines = [f"# {name}: {state}", "", *([f"Overrides: `{overrides}`", ""] if overrides else [])]
-    lines += ["```", error, "```", ""] if error else []
+    lines = [f"# {name}: {state}", "", *([f"Overrides: {markdown.code(overrides)}", ""] if overrides else [])]
+    lines += [markdown.block(error), ""] if error else []
     if state != "SUCCEEDED":
         lines += ["Look into the log of the task that is red. A run of the same experiment reuses the finished steps."]
     return "\n".join([*lines, ""])
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _number(value: float | None) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from parak8s import files
+from parak8s.components import markdown
 from parak8s.errors import InputError, nearest
 from parak8s.experiment.sections import Monitor
 from parak8s.training.progress import Record
@@ -61,7 +62,8 @@ def _kept(folder: Path) -> tuple[Path, Record]:
 def page(name: str, monitor: str, found: Sequence[Ranked]) -> str:
     """Return Markdown with all points, the best first."""
     rows = [
-        f"| {place} | {each.name} | {getattr(each.record, monitor):.6g} | {each.record.epoch} | `{each.overrides}` |"
+        f"| {place} | {markdown.cell(each.name)} | {getattr(each.record, monitor):.6g} | {each.record.epoch} | "
+        f"{markdown.cell(markdown.code(each.overrides))} |"
         for place, each in enumerate(found, start=1)
     ]
     head = [f"# {name}: {len(found)} points by {monitor}", "", f"| place | point | {monitor} | epoch | overrides |"]

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parak8s import files, provenance
-from parak8s.cluster.limits import MAX_PARAMETER_BYTES, parameters_bytes
+from parak8s.cluster.limits import refuse_too_large
 from parak8s.errors import InputError
-from parak8s.experiment import Experiment, documents
+from parak8s.experiment import Experiment, documents, space
 from parak8s.loading import parse
-from parak8s.secrets import redacted, without_passwords
+from parak8s.secrets import redacted, secret_paths
 from parak8s.sweep import read_points
 
 if TYPE_CHECKING:
@@ -55,10 +55,10 @@ class Request:
         experiment = parse(text, str(file), overrides)
         named = documents.read_text(points) if points else None
         if named is not None:
-            read_points(experiment, named)
+            read_points(experiment, named, str(points))
         request = cls(experiment, text, tuple(overrides), named, parallelism)
-        request.refuse_passwords(file)
-        request.refuse_length(file)
+        request.refuse_passwords(file, points)
+        request.refuse_length(file, points)
         return request
 
     @property
@@ -78,24 +78,24 @@ class Request:
         swept = {"points": self.points, "monitor": self.monitor} if self.points else {}
         return {"experiment": self.text, "overrides": shlex.join(self.overrides), **swept}
 
-    def refuse_passwords(self, file: Path) -> None:
-        """Refuse what everybody who sees the run would read."""
-        values = self.experiment.canonical() | {"compute": {}}
-        shown = self.text + "\n".join(self.overrides)
-        if redacted(shown) != shown or without_passwords(values) != values:
-            raise InputError(
-                f"{file}: holds a password or a token, and a run's parameters are shown to everyone: keep it in a "
-                "Kubernetes Secret, and name that in compute.secrets"
-            )
+    def refuse_passwords(self, file: Path, points: Path | None = None) -> None:
+        """Refuse what everybody who sees the run, or its directory, would read."""
+        parts = [(f"{file}:", self.text, documents.parse(self.text, str(file)).data)]
+        parts += [("-s", given, space.override({}, [space.parse_override(given)])) for given in self.overrides]
+        parts += [(f"{points}:", self.points, documents.parse(self.points, str(points)).data)] if self.points else []
+        for origin, text, values in parts:
+            paths = [path for path in secret_paths(values) if not path.startswith("compute.secrets.")]
+            lines = [f"line {number}" for number, line in enumerate(text.splitlines(), 1) if redacted(line) != line]
+            if paths or lines:
+                raise InputError(
+                    f"{origin} {[*paths, *lines][0]} holds a password or a token, and a pipeline shows and keeps its "
+                    "values as they are written: keep it in a Kubernetes Secret, and name that in compute.secrets; on "
+                    "a laptop, set an environment variable"
+                )
 
-    def refuse_length(self, file: Path) -> None:
+    def refuse_length(self, file: Path, points: Path | None = None) -> None:
         """Refuse what the KFP server would."""
-        size = parameters_bytes(self.arguments)
-        if size > MAX_PARAMETER_BYTES:
-            raise InputError(
-                f"{file}: a run's parameters would have {size:,} bytes; the KFP server takes {MAX_PARAMETER_BYTES:,}: "
-                "take comments and defaults out of the file"
-            )
+        refuse_too_large(self.arguments, {"experiment": str(file), "points": str(points)})
 
 
 def graph(request: Request, folder: Path) -> BaseComponent:
@@ -172,7 +172,13 @@ def _manifest(kind: str, metadata: dict[str, str], spec: dict[str, Any]) -> dict
 
 
 def write(request: Request, path: Path) -> int:
-    """Write the specification to ``path``, whole or not at all; return its size in bytes."""
+    """Write the specification to ``path``, whole or not at all; return its size in bytes.
+
+    Raises:
+        InputError: ``path`` is a folder, or the pipeline is larger than a cluster takes.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: a folder; name a file in it, such as {path / request.name}.yaml")
     text = compiled(request)
     files.write_text(path, text)
     return len(text.encode())

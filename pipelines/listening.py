@@ -15,6 +15,7 @@ _COLOUR = re.compile(r"\x1b\[\d+m")
 _STARTED = re.compile(r"INFO - Executing task '([\w-]+)'")
 _ENDED = re.compile(r"- Task '([\w-]+)' finished with status (\w+)")
 _REUSED = re.compile(r"Task ([\w-]+) cache hit")
+_EXIT = re.compile(rf"{EXIT_CODE}[0-9]+\s*")
 _SPOKEN = re.compile(r"^(epoch +\d+  .*)$")
 
 
@@ -90,9 +91,7 @@ def _reason(lines: list[str]) -> tuple[str, int]:
     if not begins:
         spoken = [line for line in lines if line.strip()]
         return (spoken[-1] if spoken else "", 1)
-    found: list[str] = []
-    for line in lines[begins[-1] :]:
-        if line.startswith(EXIT_CODE):
-            return "\n".join(found).removeprefix(SENTENCE), int(line.removeprefix(EXIT_CODE))
-        found.append(line)
-    return "\n".join(found).removeprefix(SENTENCE), 1
+    said = lines[begins[-1] :]
+    ends = [place for place, line in enumerate(said) if _EXIT.fullmatch(line)]
+    sentence = "\n".join(said[: ends[-1]] if ends else said).removeprefix(SENTENCE)
+    return sentence, int(said[ends[-1]].removeprefix(EXIT_CODE)) if ends else 1

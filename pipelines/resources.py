@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from parak8s.experiment import Compute
+from parak8s.experiment.pods import bytes_of
 
 if TYPE_CHECKING:
     from kfp.dsl import PipelineTask
@@ -17,8 +17,6 @@ TALKS_TO_NETWORK = ("configure", "ingest", "gate", "register", "record")
 """Tasks that are tried again: a source, a registry or a database may be away for a moment."""
 NEVER_CACHED = ("configure", "keep-best", "gate", "report", "register", "record", "outcome")
 """Tasks that look at the world outside their inputs or write to it, and one whose outputs say who won."""
-
-_BYTES = {"k": 3, "K": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,8 @@ def place(task: PipelineTask, compute: Compute) -> PipelineTask:
     name = task.name
     wanted = resources_of(name, compute)
     memory = in_kfp_units(wanted.memory)
-    task.set_cpu_request(f"{wanted.cpus:g}").set_cpu_limit(f"{wanted.cpus:g}")
+    cpus = f"{wanted.cpus:.3f}".rstrip("0").rstrip(".")
+    task.set_cpu_request(cpus).set_cpu_limit(cpus)
     task.set_memory_request(memory).set_memory_limit(memory)
     if compute.image:
         task.set_container_image(compute.image)
@@ -72,7 +71,8 @@ def _on_kubernetes(task: PipelineTask, compute: Compute) -> None:
     for volume in compute.volumes:
         kubernetes.mount_pvc(task, pvc_name=volume.claim, mount_path=volume.path)
     for secret in compute.secrets:
-        kubernetes.use_secret_as_env(task, secret.name, {key: variable for variable, key in secret.env.items()})
+        for variable, key in secret.env.items():  # one call each: kfp maps a key to a single variable
+            kubernetes.use_secret_as_env(task, secret.name, {key: variable})
     if compute.image_pull_policy:
         kubernetes.set_image_pull_policy(task, compute.image_pull_policy)
     if compute.image_pull_secrets:
@@ -97,10 +97,4 @@ def _with_accelerators(task: PipelineTask, wanted: Resources, compute: Compute) 
 
 def in_kfp_units(quantity: str) -> str:
     """Return a quantity as KFP takes it: it knows neither fractions nor the small k of Kubernetes."""
-    number = quantity.rstrip("kKMGTPEi")
-    unit = quantity.removeprefix(number)
-    if "." not in number and unit != "k":
-        return quantity
-    power = _BYTES.get(unit[:1], 0)
-    factor = Decimal(1024) ** (power // 3) if unit.endswith("i") else Decimal(10) ** power
-    return str(int(Decimal(number) * factor))
+    return str(int(bytes_of(quantity))) if "." in quantity or quantity.endswith("k") else quantity

@@ -112,3 +112,11 @@ def test_manifest_pipeline_prints_two_kubernetes_objects(terminal: Terminal) -> 
     assert (first["kind"], second["kind"]) == ("Pipeline", "PipelineVersion")
     assert {each["apiVersion"] for each in (first, second)} == {"pipelines.kubeflow.org/v2beta1"}
     assert {each["metadata"]["namespace"] for each in (first, second)} == {"team"}
+
+
+@pytest.mark.parametrize("command", [["manifest", "pipeline"], ["submit", "--host", "http://localhost:1"]])
+def test_a_namespace_that_kubernetes_does_not_know_is_refused_with_what_to_write(
+    terminal: Terminal, command: list[str]
+) -> None:
+    assert terminal(*command, "x.yaml", "--namespace", "My Team") == 2
+    assert "--namespace 'My Team': expected lower-case letters, digits and inner hyphens" in terminal.err

@@ -76,6 +76,11 @@ def test_a_minimal_file_takes_the_defaults() -> None:
         ("model.params.dropout=0", "model.params.dropout", 0.0),
         ("compute.memory=512Mi", "compute.memory", "512Mi"),
         ("compute.memory=1.5G", "compute.memory", "1.5G"),
+        ("compute.cpus=0.001", "compute.cpus", 0.001),
+        ("compute.image=parak8s", "compute.image", "parak8s"),
+        ("compute.image=localhost:5000/a/b_c:V1.0", "compute.image", "localhost:5000/a/b_c:V1.0"),
+        ("compute.image=a.example/b@sha256:" + "0" * 64, "compute.image", "a.example/b@sha256:" + "0" * 64),
+        ("compute.gpu_type=nvidia.com/mig-1g.5gb", "compute.gpu_type", "nvidia.com/mig-1g.5gb"),
         ("gate.f1/V=> .8", "gate.f1/V", "> .8"),
         ("tracking.uri='postgresql+psycopg2://u:p@h/db'", "tracking.uri", "postgresql+psycopg2://u:p@h/db"),
     ],
@@ -121,12 +126,31 @@ def test_a_whole_number_stands_for_a_number_and_the_rest_for_itself(override: st
             "gate: no metric is above 1 (brier: 2), got brier: '< 2.5'; write a fraction, such as 0.97",
         ),
         ("registry.alias=latest", "registry.alias: MLflow keeps 'latest' for itself; write champion, say"),
+        ("compute.cpus=1000000", "compute.cpus: must be at most 4096, got 1000000"),
+        ("compute.memory=8", "compute.memory: expected text, got 8; put it in quotes"),
+        ("compute.memory=2E", "compute.memory: must be from 1Mi to 1Pi, got '2E'"),
+        (
+            "compute.volumes=[{claim: a, path: /mnt}, {claim: b, path: /mnt/}]",
+            "compute.volumes: /mnt is mounted twice; give each volume a path of its own",
+        ),
+        (
+            "compute={volumes: [{claim: a, path: /dev/shm}], shared_memory: 1Gi}",
+            "compute.volumes: /dev/shm is mounted twice; give each volume a path of its own",
+        ),
         ("compute.memory=8ki", "compute.memory: expected a quantity of memory, such as 8Gi, got '8ki'"),
         ("compute.memory=100m", "compute.memory: expected a quantity of memory, such as 8Gi, got '100m'"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_refused_with_what_to_write(override: str, message: str) -> None:
     assert refusal(override) == [message]
+
+
+def test_the_end_of_a_schedule_is_compared_as_a_moment_whatever_its_time_zone() -> None:
+    hours = "every_s: 3600, start: '2026-12-01T01:00:00+02:00', end: '2026-12-01T00:00:00Z'"
+    assert load(f"schedule={{{hours}}}").schedule
+    assert refusal(f"schedule={{{hours.replace('01:00:00+', '03:00:00+')}}}") == [
+        "schedule.end: must come after start (2026-12-01T03:00:00+02:00), got 2026-12-01T00:00:00Z"
+    ]
 
 
 def test_a_mistake_is_placed_at_its_line_or_at_the_override_that_made_it() -> None:

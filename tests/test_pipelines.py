@@ -16,8 +16,9 @@ import yaml
 
 from parak8s import loading, pipelines
 from parak8s.errors import InputError
+from parak8s.experiment import space
 from parak8s.pipelines import own_code
-from parak8s.pipelines.compiling import Request, compiled, manifests
+from parak8s.pipelines.compiling import Request, compiled, manifests, write
 from parak8s.pipelines.plan import plan
 from parak8s.pipelines.resources import in_kfp_units
 
@@ -161,6 +162,26 @@ def test_compute_reaches_every_pod_and_the_accelerators_the_training(tmp_path: P
     }
 
 
+@pytest.mark.parametrize(
+    ("cpus", "written"), [("0.001", "0.001"), ("0.00149", "0.001"), ("7.5", "7.5"), ("10", "10"), ("4096", "4096")]
+)
+def test_cores_are_written_as_plain_decimals(tmp_path: Path, cpus: str, written: str) -> None:
+    document, *_ = spec(tmp_path, MINIMAL, f"compute.cpus={cpus}")
+    assert (
+        document["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]["resourceCpuLimit"] == written
+    )
+
+
+def test_two_variables_may_come_from_one_key_of_a_secret(tmp_path: Path) -> None:
+    _, platform = spec(tmp_path, MINIMAL, "compute.secrets=[{name: s, env: {A: k, B: k, C: other}}]")
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    found = [pair for each in executors["exec-train"]["secretAsEnv"] for pair in each["keyToEnv"]]
+    assert found == [
+        {"secretKey": "k", "envVar": "A"}, {"secretKey": "k", "envVar": "B"}, {"secretKey": "other", "envVar": "C"},
+    ]  # fmt: skip
+    assert {each["secretName"] for each in executors["exec-train"]["secretAsEnv"]} == {"s"}
+
+
 def _constant(value: str) -> Any:
     return {"runtimeValue": {"constant": value}}
 
@@ -199,31 +220,65 @@ def test_compiling_loads_neither_tensorflow_nor_mlflow() -> None:
 
 
 def test_parameters_above_10_000_bytes_are_refused_before_anything_is_sent(tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"x.yaml: a run's parameters would have 10,\d\d\d bytes; the KFP server takes"
-    ):
+    with pytest.raises(InputError, match=r"take 10,\d\d\d bytes, 10,\d\d\d of them experiment \(.*/x.yaml\); Kubeflow"):
         spec(tmp_path, f"# {'x' * 10_000}\n{MINIMAL}")
+    with pytest.raises(InputError, match=r"10,\d\d\d of them points \(.*/points.yaml\); .* the default, points \("):
+        spec(tmp_path, MINIMAL, points=f"# {'x' * 10_000}\na: {{}}\n")
 
 
 @pytest.mark.parametrize(
-    "overrides",
+    ("path", "value"),
     [
-        ["tracking.uri=postgresql+psycopg2://me:secret@db/mlflow"],
-        ["data.source=s3://key:secret@bucket/x"],
-        ["data.source=https://host/x?X-Amz-Signature=abc"],
+        ("tracking.uri", "postgresql+psycopg2://me:hunter2@db/mlflow"),
+        ("data.source", "s3://key:hunter2@bucket/x"),
+        ("data.source", "https://host/x?X-Amz-Signature=hunter2"),
+        ("compute.env.DB_PASSWORD", "hunter2"),
+        ("compute.env.MLFLOW_TRACKING_URI", "http://me:hunter2@mlflow"),
     ],
 )
-def test_a_password_is_refused_where_everybody_would_read_it(tmp_path: Path, overrides: list[str]) -> None:
-    with pytest.raises(InputError, match="holds a password or a token") as refused:
-        spec(tmp_path, MINIMAL, *overrides)
-    assert "secret@" not in str(refused.value)
-    path, _, value = overrides[0].partition("=")
-    section, key = path.split(".")
+def test_a_password_is_refused_by_its_path_where_everybody_would_read_it(tmp_path: Path, path: str, value: str) -> None:
+    section, _, key = path.partition(".")
     text = MINIMAL.replace("source: 'synthetic://ecg?beats=300'", f"source: '{value}'") if section == "data" else (
-        f"{MINIMAL}{section}: {{{key}: '{value}'}}\n"
+        f"{MINIMAL}{section}: {json.dumps(space.override({}, [(key, value)]))}\n"
     )  # fmt: skip
-    with pytest.raises(InputError, match="holds a password or a token"):
-        spec(tmp_path, text)
+    for place, given, overrides in (("-s", MINIMAL, [f"{path}={value}"]), ("x.yaml:", text, [])):
+        with pytest.raises(InputError, match=f"{place} {path} holds a password or a token") as refused:
+            spec(tmp_path, given, *overrides)
+        assert "compute.secrets" in str(refused.value)
+        assert "hunter2" not in str(refused.value)
+
+
+def test_a_password_that_an_override_hides_or_a_comment_holds_is_in_the_text_all_the_same(tmp_path: Path) -> None:
+    hidden = f"{MINIMAL}compute: {{env: {{DB_PASSWORD: hunter2}}}}\n"
+    with pytest.raises(InputError, match=r"x.yaml: compute.env.DB_PASSWORD holds a password"):
+        spec(tmp_path, hidden, "compute.env={}")
+    with pytest.raises(InputError, match=r"x.yaml: line 4 holds a password"):
+        spec(tmp_path, f"{MINIMAL}# was postgresql+psycopg2://me:hunter2@db/mlflow\n")
+
+
+def test_a_password_among_the_points_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"points.yaml: line 2 holds a password or a token"):
+        spec(tmp_path, MINIMAL, points="a: {}\n# b: s3://key:hunter2@bucket\nb: {seed: 2}\n")
+
+
+def test_names_of_secrets_and_settings_called_like_a_token_are_no_passwords(tmp_path: Path) -> None:
+    text = (
+        f"{MINIMAL}compute:\n  secrets: [{{name: db, env: {{DB_PASSWORD: password}}}}]\n"
+        "  env: {TOKENIZERS_PARALLELISM: 'false', GOOGLE_APPLICATION_CREDENTIALS: /mnt/key.json}\n"
+    )
+    assert spec(tmp_path, text)
+
+
+def test_a_builders_tokenizer_is_no_token(tmp_path: Path, own_module: Path) -> None:
+    own_module.joinpath("small.py").write_text("def net(input_shape, classes, *, tokenizer: str = 'word'):\n    pass\n")
+    assert spec(tmp_path, OWN, "model.params.tokenizer=word")
+
+
+def test_a_folder_is_no_file_to_write_the_pipeline_to(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(MINIMAL)
+    with pytest.raises(InputError, match=r": a folder; name a file in it, such as .*/x.yaml$"):
+        write(Request.read(tmp_path / "x.yaml"), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.yaml"]
 
 
 def test_several_workers_are_refused_by_a_pipeline_that_trains_in_one_pod(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The commands about pipelines: plan, compile, submit, manifest. Registered by :mod:`parak8s.cli`."""
 
+import re
 import tempfile
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +24,17 @@ Points = Annotated[
     typer.Option("--points", metavar="POINTS", help="File with named points: train each of them, keep the best."),
 ]
 Parallelism = Annotated[int, typer.Option(min=1, help="Points that train at the same time.")]
-Namespace = Annotated[str | None, typer.Option(help="Kubernetes namespace (the user's profile).")]
+
+
+def _namespace(name: str | None) -> str | None:
+    if name is not None and not re.fullmatch("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name):
+        raise InputError(
+            f"--namespace {name!r}: expected lower-case letters, digits and inner hyphens, at most 63, such as ml-team"
+        )
+    return name
+
+
+Namespace = Annotated[str | None, typer.Option(help="Kubernetes namespace (the user's profile).", callback=_namespace)]
 
 
 def plan(

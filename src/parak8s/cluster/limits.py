@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from parak8s.errors import InputError
 
@@ -24,8 +25,12 @@ def parameters_bytes(arguments: Mapping[str, str]) -> int:
     return len(text.translate(_ESCAPED).encode("utf-8", "surrogatepass"))
 
 
-def refuse_too_large(arguments: Mapping[str, str]) -> None:
+def refuse_too_large(arguments: Mapping[str, str], files: Mapping[str, str] = MappingProxyType({})) -> None:
     """Raise before anything is sent that the server would refuse.
+
+    Args:
+        arguments: Of the run.
+        files: Parameter -> file that its value comes from, where that is known.
 
     Raises:
         InputError: The arguments are over :data:`MAX_PARAMETER_BYTES`.
@@ -35,8 +40,10 @@ def refuse_too_large(arguments: Mapping[str, str]) -> None:
         return
     sizes = {name: parameters_bytes({name: value}) - len('{"":""}') - len(name) for name, value in arguments.items()}
     largest = max(sizes, key=lambda name: sizes[name])
+    place = f" ({files[largest]})" if largest in files else ""
+    shorter = "comments, values that are the default" + (", points" if "points" in arguments else "")
     raise InputError(
-        f"the run's parameters take {size:,} bytes, {sizes[largest]:,} of them {largest}; Kubeflow Pipelines takes "
-        f"{MAX_PARAMETER_BYTES:,} at most: leave out comments and values that are the default "
-        "(a line break counts as two bytes, each <, > and & as six)"
+        f"the run's parameters take {size:,} bytes, {sizes[largest]:,} of them {largest}{place}; Kubeflow Pipelines "
+        f"takes {MAX_PARAMETER_BYTES:,} at most: leave out {shorter} (a line break counts as two bytes, each <, > and "
+        "& as six)"
     )

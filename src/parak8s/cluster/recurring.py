@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +13,7 @@ from parak8s.cluster.limits import refuse_too_large
 from parak8s.cluster.packages import read_package, upload
 from parak8s.cluster.submission import experiment
 from parak8s.errors import EnvironmentFault, InputError
+from parak8s.experiment.cron import six_fields
 
 if TYPE_CHECKING:
     from parak8s.cluster.connection import Connection
@@ -132,28 +132,6 @@ def _trigger(cron: str | None, interval_s: int | None, start: datetime | None, e
     if interval_s is not None and interval_s < 1:
         raise InputError(f"interval_s {interval_s}: the shortest is 1 second")
     return V2beta1Trigger(periodic_schedule=V2beta1PeriodicSchedule(start, end, str(interval_s)))
-
-
-def six_fields(cron: str) -> str:
-    """Return a cron expression as Kubeflow Pipelines reads it: with seconds first.
-
-    Given five fields, it would read minutes as seconds, hours as minutes, and so on.
-
-    Raises:
-        InputError: It has neither five nor six fields.
-
-    Source: github.com/robfig/cron v1, ``Parse``.
-    """
-    fields = cron.split()
-    if re.fullmatch(r"@(yearly|annually|monthly|weekly|daily|midnight|hourly|every \S+)", " ".join(fields)):
-        return " ".join(fields)
-    allowed = re.compile(r"[\dA-Za-z*?,/-]+")
-    if len(fields) not in (5, 6) or not all(allowed.fullmatch(field) for field in fields):
-        raise InputError(
-            f"cron {cron!r}: write five fields as in crontab (minute hour day month weekday), six with seconds first, "
-            "or @daily"
-        )
-    return " ".join(fields if len(fields) == 6 else ["0", *fields])
 
 
 def _named(connection: Connection, name: str) -> list[Any]:

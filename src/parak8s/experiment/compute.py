@@ -1,16 +1,18 @@
 """The sections about where and when an experiment runs. None of their values changes what it is."""
 
+import posixpath
+from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from parak8s.experiment.cron import six_fields
+from parak8s.experiment.pods import Cpus, Image, Label, LabelValue, Quantity, Resource
 from parak8s.experiment.rules import (
     AbsolutePath,
     Count,
     Moment,
     Name,
-    Positive,
-    Quantity,
     RuleError,
     Section,
     Text,
@@ -23,10 +25,10 @@ NotBelowZero = Annotated[int, Field(ge=0)]
 class Toleration(Section):
     """A taint of nodes that the pods bear (Kubernetes ``core/v1`` Toleration)."""
 
-    key: Text | None = None
+    key: Label | None = None
     """The taint's key; null bears every taint, with operator Exists."""
     operator: Literal["Equal", "Exists"] = "Equal"
-    value: str | None = None
+    value: LabelValue | None = None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
 
     @model_validator(mode="after")
@@ -57,20 +59,20 @@ class Secret(Section):
 class Compute(Section):
     """What one training takes on a cluster."""
 
-    image: Text | None = None
+    image: Image | None = None
     """Container image with ParaK8s; null: the image of this version."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
     image_pull_secrets: tuple[Name, ...] = ()
     gpus: NotBelowZero = 0
-    gpu_type: Text = "nvidia.com/gpu"
+    gpu_type: Resource = "nvidia.com/gpu"
     """Resource name of the accelerators."""
-    cpus: Positive = 4.0
+    cpus: Cpus = 4.0
     memory: Quantity = "8Gi"
     shared_memory: Quantity | None = None
     """Size of ``/dev/shm`` in the training pod: NCCL and data workers use it."""
     workers: Count = 1
     parameter_servers: NotBelowZero = 0
-    node_selector: dict[Text, str] = Field(default_factory=dict)
+    node_selector: dict[Label, LabelValue] = Field(default_factory=dict)
     """Labels of the nodes on which the model is trained, such as ``{accelerator: a100}``."""
     tolerations: tuple[Toleration, ...] = ()
     volumes: tuple[Volume, ...] = ()
@@ -79,7 +81,7 @@ class Compute(Section):
     """Kubernetes account that the pods run as; null: the server's default."""
     env: dict[Variable, str] = Field(default_factory=dict)
     """Environment variables of every pod. Passwords belong into ``secrets``."""
-    retries: NotBelowZero = 2
+    retries: Annotated[int, Field(ge=0, le=100)] = 2
     """How often a step that talks to the network is tried again."""
 
     @model_validator(mode="after")
@@ -88,6 +90,15 @@ class Compute(Section):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise RuleError("env", f"{', '.join(twice)} is set twice, here and in secrets; keep one")
+        return self
+
+    @model_validator(mode="after")
+    def _each_path_is_mounted_once(self) -> Self:
+        paths = [posixpath.normpath(volume.path) for volume in self.volumes]
+        paths += ["/dev/shm"] if self.shared_memory else []  # noqa: S108
+        twice = sorted({path for path in paths if paths.count(path) > 1})
+        if twice:
+            raise RuleError("volumes", f"{', '.join(twice)} is mounted twice; give each volume a path of its own")
         return self
 
 
@@ -108,15 +119,15 @@ class Recurrence(Section):
 
     @field_validator("cron")
     @classmethod
-    def _has_its_fields(cls, cron: str | None) -> str | None:
-        if cron is not None and not cron.startswith("@") and len(cron.split()) not in (5, 6):
-            raise ValueError(f"expected five fields, such as '30 2 * * *', or six, seconds first, got {cron!r}")
+    def _is_read_by_the_scheduler(cls, cron: str | None) -> str | None:
+        if cron is not None:
+            six_fields(cron)
         return cron
 
     @model_validator(mode="after")
     def _one_rhythm(self) -> Self:
         if (self.cron is None) == (self.every_s is None):
             raise ValueError("give one of cron and every_s")
-        if self.start and self.end and self.start >= self.end:
+        if self.start and self.end and datetime.fromisoformat(self.start) >= datetime.fromisoformat(self.end):
             raise RuleError("end", f"must come after start ({self.start}), got {self.end}")
         return self

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from parak8s.errors import Mistake, nearest
-from parak8s.experiment.rules import FORMS, RuleError
+from parak8s.experiment import pods, rules
+from parak8s.experiment.rules import RuleError
 
 _EXPECTED = {
     "int_type": "a whole number",
@@ -24,6 +25,8 @@ _EXPECTED = {
     "tuple_type": "a list such as [a, b]",
     "list_type": "a list such as [a, b]",
 }
+
+_FORMS = rules.FORMS | pods.FORMS
 
 _WRONG_TYPE = {*_EXPECTED, "literal_error"}
 
@@ -124,7 +127,7 @@ def _message(details: Sequence[ErrorDetails], section: type[BaseModel]) -> str:
         name, word = _BOUNDS[kind]
         return f"must be {word} {context[name]:.12g}, got {shown(given)}"
     if kind == "string_pattern_mismatch":
-        expected = FORMS.get(context["pattern"], f"text that matches {context['pattern']}")
+        expected = _FORMS.get(context["pattern"], f"text that matches {context['pattern']}")
         return f"expected {expected}, got {shown(given)}"
     if kind in ("too_short", "string_too_short"):
         return "empty; write at least one" if kind == "too_short" else "empty; write something"

@@ -1,12 +1,12 @@
 """The kinds of values that an experiment file holds, and what a section of it is."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 FORMS = {
     r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": "lower-case letters, digits and inner hyphens, such as ecg-deep-cnn",
-    r"^[0-9]+(\.[0-9]+)?([kMGTPE]|[KMGTPE]i)?$": "a quantity of memory, such as 8Gi",
     r"^sha256:[0-9a-f]{64}$": "sha256: and 64 hexadecimal digits",
     r"^\s*(>=|<=|>|<)\s*([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$": "a threshold in quotes, such as '>= 0.95'",
     r"^/.*$": "an absolute path, such as /mnt/data",
@@ -14,11 +14,10 @@ FORMS = {
     r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)$": "a moment, such as 2026-12-01T00:00:00Z",
 }
 """What text that must match a pattern looks like, in words."""
-_NAME, _QUANTITY, _DIGEST, _THRESHOLD, _PATH, _VARIABLE, _MOMENT = FORMS
+_NAME, _DIGEST, _THRESHOLD, _PATH, _VARIABLE, _MOMENT = FORMS
 
 Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=63)]
 Text = Annotated[str, StringConstraints(min_length=1)]
-Quantity = Annotated[str, StringConstraints(pattern=_QUANTITY)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -26,7 +25,6 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Digest = Annotated[str, StringConstraints(pattern=_DIGEST)]
 AbsolutePath = Annotated[str, StringConstraints(pattern=_PATH)]
 Variable = Annotated[str, StringConstraints(pattern=_VARIABLE)]
-Moment = Annotated[str, StringConstraints(pattern=_MOMENT)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -38,6 +36,17 @@ def _threshold_is_text(value: Any) -> Any:
 
 
 Threshold = Annotated[str, StringConstraints(pattern=_THRESHOLD), BeforeValidator(_threshold_is_text)]
+
+
+def _moment_is_one(text: str) -> str:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"no such moment: {error}, got {text!r}; write one such as 2026-12-01T00:00:00Z") from None
+    return text
+
+
+Moment = Annotated[str, StringConstraints(pattern=_MOMENT), AfterValidator(_moment_is_one)]
 
 
 class RuleError(ValueError):
