@@ -33,7 +33,7 @@ demo: install ## Run the ECG experiment on synthetic data: train, calibrate, gat
 	$(BIN)/parak8s run experiments/ecg.yaml
 
 test: install ## Run the tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: install ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -1,0 +1,22 @@
+"""What holds for all tests: which files take longest, and that a busy machine is no fault of the code."""
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+LONG = (
+    *("test_pipeline_run", "test_tracking", "test_xray_run", "test_training", "test_stages", "test_transfer"),
+    *("test_weights", "test_devices", "test_xray_serving", "test_grad_cam"),
+)
+"""Files that take long. They begin first, so that no process waits for another at the end, and are marked ``long``."""
+
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put long files first and mark them."""
+    rank = {name: place for place, name in enumerate((*LONG, "test_run", "test_components"))}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+    for item in items:
+        if item.path.stem in LONG:
+            item.add_marker("long")
