@@ -5,7 +5,8 @@ from hypothesis import HealthCheck, settings
 
 LONG = (
     *("test_pipeline_run", "test_tracking", "test_xray_run", "test_training", "test_stages", "test_transfer"),
-    *("test_weights", "test_devices", "test_xray_serving", "test_grad_cam"),
+    *("test_run", "test_components", "test_weights", "test_devices", "test_xray_serving", "test_grad_cam"),
+    "test_pipelines",
 )
 """Files that take long. They begin first, so that no process waits for another at the end, and are marked ``long``."""
 
@@ -15,7 +16,7 @@ settings.load_profile("busy")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put long files first and mark them."""
-    rank = {name: place for place, name in enumerate((*LONG, "test_run", "test_components"))}
+    rank = {name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
     for item in items:
         if item.path.stem in LONG:

@@ -52,6 +52,7 @@ class MlflowServer:
         options = f"--backend-store-uri sqlite:///{self.folder}/server.db --artifacts-destination {self.folder}/files"
         command = f"{sys.executable} -m mlflow server {options} --host 127.0.0.1 --port {self.port} --workers 1"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+        environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # seven processes that nobody here needs
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command.split(), cwd=self.folder, env=environment, stdout=log, stderr=log, start_new_session=True
