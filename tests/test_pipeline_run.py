@@ -14,7 +14,7 @@ from parak8s.layout import Layout
 from parak8s.pipelines import local
 from parak8s.pipelines.compiling import Request
 
-ECG = Path(__file__).parents[1] / "experiments" / "ecg.yaml"
+ECG, XRAY = (Path(__file__).parents[1] / "experiments" / f"{name}.yaml" for name in ("ecg", "xray"))
 SMALL = (
     "data.source=synthetic://ecg?beats=1200&seed=3",
     "data.batch_size=64",
@@ -150,6 +150,22 @@ def test_a_directory_of_one_engine_is_refused_by_the_other(folder: Path, finishe
     point = loading.load(ECG, [*SMALL, PASSED, f"tracking.uri=sqlite:///{folder / 'local.db'}"])
     with pytest.raises(InputError, match="holds a run of --engine kfp, this is local"):
         run.run(point, folder / "kfp", narrator=Diary())
+
+
+def test_the_x_ray_pipeline_runs_to_a_registered_model(tmp_path: Path) -> None:
+    diary = Diary()
+    settings = [
+        "data.source=synthetic://xray?images=240", "data.options={size: 32}", "model.params={filters: 4, blocks: 2}",
+        "training.epochs=2", "gate={categorical_accuracy: '>= 0.1'}", "evaluation.bootstrap.samples=100",
+        f"tracking.uri=sqlite:///{tmp_path / 'mlflow.db'}",
+    ]  # fmt: skip
+    layout = local.run(Request.read(XRAY, settings), tmp_path / "run", narrator=diary)
+    assert diary.ran[-2:] == ["register", "outcome"]
+    result = files.read_json(layout.result)
+    assert result["mlflow"]["model_version"] == "1"
+    with np.load(layout.evaluation / "predictions.npz") as predicted:
+        truth, chosen = predicted["labels"], predicted["probabilities"].argmax(axis=1)
+    assert result["metrics"]["categorical_accuracy"] == pytest.approx((truth == chosen).mean(), abs=1e-9)
 
 
 def test_a_sweep_over_a_network_of_ones_own_keeps_the_best_point(tmp_path: Path) -> None:
