@@ -99,13 +99,13 @@ class Request:
 
 
 def graph(request: Request, folder: Path) -> BaseComponent:
-    """Return the pipeline; the component with the user's own code is written into the empty ``folder``."""
+    """Return the pipeline; the components with the user's own code are written into the empty ``folder``."""
     from parak8s.pipelines.graph import experiment_pipeline, sweep_pipeline
-    from parak8s.pipelines.own_code import component_for
+    from parak8s.pipelines.own_code import carriers_of
 
     experiment = request.experiment
     _refuse_workers(experiment)
-    own_code = component_for(experiment, folder)
+    own_code = carriers_of(experiment, folder)
     given = (request.name, request.text, shlex.join(request.overrides))
     if request.points is None:
         return experiment_pipeline(*given, experiment.compute, own_code)

@@ -3,7 +3,7 @@
 No postponed annotations here: KFP reads the types of a pipeline's parameters from its signature.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,7 +27,7 @@ from parak8s.pipelines.resources import place
 
 
 def experiment_pipeline(
-    name: str, text: str, overrides: str, compute: Compute, own_code: Callable[[], Any] | None = None
+    name: str, text: str, overrides: str, compute: Compute, own_code: Sequence[Callable[..., Any]] = ()
 ) -> BaseComponent:
     """Return the pipeline of one experiment.
 
@@ -38,14 +38,14 @@ def experiment_pipeline(
         text: Experiment file that the run form shows first.
         overrides: Overrides that it shows first.
         compute: What the tasks get. It is fixed in the compiled pipeline, whatever the run's text says.
-        own_code: Component that unpacks modules of the user's own; None without any.
+        own_code: Components that bring modules of the user's own along, see :func:`own_code.carriers_of`.
     """
     placed = partial(place, compute=compute)
 
     @dsl.pipeline(name=name, description=f"The experiment {name}: from its data to a registered model.")
     def pipeline(experiment: str = text, overrides: str = overrides) -> None:
         with dsl.ExitHandler(placed(outcome(experiment=experiment, overrides=overrides)), name="experiment"):
-            code = {"code": placed(own_code()).outputs["code"]} if own_code else {}
+            code = _brought_along(placed, own_code)
             known = placed(configure(experiment=experiment, overrides=overrides, **code)).outputs
             dataset = placed(ingest(settings=known["ingest"], **code)).outputs["dataset"]
             trained = placed(train(settings=known["train"], dataset=dataset, **code))
@@ -60,7 +60,7 @@ def sweep_pipeline(
     overrides: str,
     points: str,
     compute: Compute,
-    own_code: Callable[[], Any] | None = None,
+    own_code: Sequence[Callable[..., Any]] = (),
     *,
     monitor: str,
     parallelism: int,
@@ -73,7 +73,7 @@ def sweep_pipeline(
         overrides: Overrides that it shows first.
         points: YAML with the points that it shows first; see :func:`parak8s.sweep.read_points`.
         compute: What each task gets.
-        own_code: Component that unpacks modules of the user's own; None without any.
+        own_code: Components that bring modules of the user's own along, see :func:`own_code.carriers_of`.
         monitor: Value of an epoch by which the best point is chosen.
         parallelism: Points that train at the same time.
     """
@@ -84,7 +84,7 @@ def sweep_pipeline(
         experiment: str = text, overrides: str = overrides, points: str = points, monitor: str = monitor
     ) -> None:
         with dsl.ExitHandler(placed(outcome(experiment=experiment, overrides=overrides)), name="sweep"):
-            code = {"code": placed(own_code()).outputs["code"]} if own_code else {}
+            code = _brought_along(placed, own_code)
             known = placed(configure(experiment=experiment, overrides=overrides, **code)).outputs
             given = {"experiment": known["experiment"], "settings": known["train"], **code}
             named = placed(name_points(points=points, monitor=monitor, **given))
@@ -97,6 +97,15 @@ def sweep_pipeline(
             _release(placed, best.outputs, dataset, best.outputs["training"], code)
 
     return pipeline
+
+
+def _brought_along(placed: Callable[[Any], Any], carriers: Sequence[Callable[..., Any]]) -> dict[str, Any]:
+    """Return the argument ``code`` of the other tasks; nothing without code of the user's own."""
+    code: dict[str, Any] = {}
+    for carrier in carriers:
+        before = {"before": code["code"]} if code else {}
+        code = {"code": placed(carrier(**before)).outputs["code"]}
+    return code
 
 
 def _release(

@@ -1,7 +1,8 @@
-"""Ships modules of the user's own inside a pipeline: packed once, unpacked by its first task."""
+"""Ships modules of the user's own inside a pipeline: packed once, unpacked by its first tasks."""
 
 import base64
 import gzip
+import hashlib
 import importlib.util
 import io
 import tarfile
@@ -17,46 +18,50 @@ from parak8s.errors import InputError
 from parak8s.experiment import Experiment
 from parak8s.own_files import own_files
 
-LIMIT = 90_000
-"""Bytes of the packed modules. Linux takes no argument above 128 KiB, and KFP hands a whole component to its driver as
+LIMIT = 1_000_000
+"""Bytes of the packed modules. The whole pipeline becomes one Kubernetes object, which may have 1.5 MB."""
+PIECE = 90_000
+"""Bytes that one task carries. Linux takes no argument above 128 KiB, and KFP hands a whole component to its driver as
 one; base64 makes four bytes of three."""
 
 SOURCE = '''"""Written for one pipeline: brings the user's modules along."""
 
-from kfp.dsl import Artifact, Output
+from kfp.dsl import Artifact, Input, Output
 
 
-def own_code(code: Output[Artifact]):
-    """Unpack the modules that the pipeline brings along.
+def own_code({parameters}):
+    """Bring modules along, and unpack them once the last piece is there.
 
     Returns:
-        code: Folder with them, for the argument code of the other components.
+        code: Folder with them, for the argument code of the other components; until then what is there, packed.
     """
     import base64
     import io
     import tarfile
+    from pathlib import Path
 
-    packed = "{packed}"
-    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(packed))) as archive:
-        archive.extractall(code.path, filter="data")
+    packed = {before}base64.b64decode("{piece}")
+    {keep}
 '''
+UNPACK = 'tarfile.open(fileobj=io.BytesIO(packed)).extractall(code.path, filter="data")'
 
 
-def component_for(experiment: Experiment, folder: Path) -> Callable[[], Any] | None:
-    """Return the component that carries the modules which the experiment names; None where it names none.
+def carriers_of(experiment: Experiment, folder: Path) -> list[Callable[..., Any]]:
+    """Return the components that carry the modules which the experiment names, one after the other.
 
-    The same files give the same component, byte for byte, so that KFP's cache knows it.
+    All but the first take the output ``code`` of the one before as ``before``. The same files give the same
+    components, byte for byte, so that KFP's cache knows them.
 
     Args:
         experiment: With ``package.module:function`` as loader or builder.
-        folder: Empty folder for the component's source, which KFP reads.
+        folder: Empty folder for the components' source, which KFP reads.
 
     Raises:
         InputError: The files are too large when packed, or one of them is a link.
     """
     modules = provenance.own_modules(experiment)
     if not modules:
-        return None
+        return []
     packed = _archive(own_files(modules))
     if len(packed) > LIMIT:
         raise InputError(
@@ -64,14 +69,28 @@ def component_for(experiment: Experiment, folder: Path) -> Callable[[], Any] | N
             "inside a pipeline; build an image with them and name it in compute.image, or move data files out of the "
             "package"
         )
-    source = folder / "own_code_of_a_pipeline.py"
-    source.write_text(SOURCE.format(packed=base64.b64encode(packed).decode()), encoding="utf-8")
+    starts = range(0, len(packed), PIECE)
+    return [
+        _carrier(folder, packed[at : at + PIECE], is_first=at == starts[0], is_last=at == starts[-1]) for at in starts
+    ]
+
+
+def _carrier(folder: Path, piece: bytes, *, is_first: bool, is_last: bool) -> Callable[..., Any]:
+    """Return the component that adds one piece to those before it."""
+    text = SOURCE.format(
+        parameters="code: Output[Artifact]" if is_first else "before: Input[Artifact], code: Output[Artifact]",
+        before="" if is_first else "Path(before.path).read_bytes() + ",
+        piece=base64.b64encode(piece).decode(),
+        keep=UNPACK if is_last else "Path(code.path).write_bytes(packed)",
+    )
+    source = folder / f"own_code_{hashlib.sha256(text.encode()).hexdigest()}.py"
+    source.write_text(text, encoding="utf-8")
     spec = importlib.util.spec_from_file_location(source.stem, source)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    component: Callable[[], Any] = dsl.component(module.own_code, base_image=IMAGE, install_kfp_package=False)
+    component: Callable[..., Any] = dsl.component(module.own_code, base_image=IMAGE, install_kfp_package=False)
     return component
 
 

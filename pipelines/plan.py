@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from parak8s.components.spec import dumped
 from parak8s.experiment import documents
 from parak8s.layout import Layout
 from parak8s.pipelines.compiling import MAX_SPEC_BYTES, Request, documents_for
-from parak8s.pipelines.resources import NEVER_CACHED, Resources, resources_of
+from parak8s.pipelines.resources import NEVER_CACHED, NUMBER, Resources, resources_of
 from parak8s.run import is_done, keys
 from parak8s.steps.ingest import identify
 from parak8s.steps.pretrained import pinned
@@ -30,7 +31,7 @@ class Task:
 
     Args:
         name: Of the task.
-        times: How often it runs: once for each point of a sweep.
+        times: How often it runs: training once for each point of a sweep, own-code once for each piece.
         resources: What each of its pods takes.
         cached: Whether KFP reuses it when its inputs are the same.
         reused: Whether ``parak8s run`` would reuse it in the directory; None where that has no such step.
@@ -71,16 +72,17 @@ def plan(request: Request, root: Path | None = None) -> Plan:
     done = {step.name: is_done(layout.root / step.folder, key) for step, key in keys(experiment, digest, fingerprint)}
     points = len(documents.parse(request.points, "points").data) if request.points else 1
     found = documents_for(request)
+    components = Counter(NUMBER.sub("", name.removeprefix("comp-")) for name in found[0]["components"])
     tasks = [
         Task(
             name=name,
-            times=points if name == "train" else 1,
+            times=points if name == "train" else components[name],
             resources=resources_of(name, experiment.compute),
             cached=name not in NEVER_CACHED,
             reused=done.get(name) if request.points is None else None,
         )
         for name in ORDER
-        if f"comp-{name}" in found[0]["components"]
+        if components[name]
     ]
     sizes = {
         "pipeline": (len(dumped(found).encode()), MAX_SPEC_BYTES),

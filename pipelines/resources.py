@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ TALKS_TO_NETWORK = ("configure", "ingest", "gate", "register", "record")
 """Tasks that are tried again: a source, a registry or a database may be away for a moment."""
 NEVER_CACHED = ("configure", "keep-best", "gate", "report", "register", "record", "outcome")
 """Tasks that look at the world outside their inputs or write to it, and one whose outputs say who won."""
+
+NUMBER = re.compile(r"-\d+$")
+"""What KFP adds to the second and further tasks of one name."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ def resources_of(task: str, compute: Compute) -> Resources:
 
 def place(task: PipelineTask, compute: Compute) -> PipelineTask:
     """Set image, resources, nodes, volumes, secrets, retries and caching of a task; return it."""
-    name = task.name
+    name = NUMBER.sub("", task.name)
     wanted = resources_of(name, compute)
     memory = in_kfp_units(wanted.memory)
     cpus = f"{wanted.cpus:.3f}".rstrip("0").rstrip(".")

@@ -339,15 +339,24 @@ def test_own_code_travels_once_and_reaches_every_step(tmp_path: Path, own_module
     assert spec(tmp_path, OWN)[0] == first
 
 
+def unpacked(text: str, tmp_path: Path) -> tuple[Path, int]:
+    """Return the folder that the tasks of own code leave, run one after the other, and how many they are."""
+    with tempfile.TemporaryDirectory() as folder:
+        carriers: list[Any] = own_code.carriers_of(loading.parse(text, "x.yaml"), Path(folder))
+    before: dict[str, Any] = {}
+    for number, carrier in enumerate(carriers):
+        made = SimpleNamespace(path=str(tmp_path / f"code-{number}"))
+        carrier.python_func(code=made, **before)
+        before = {"before": made}
+    return tmp_path / f"code-{len(carriers) - 1}", len(carriers)
+
+
 def test_what_was_shipped_is_imported_where_the_users_folder_is_not(tmp_path: Path, own_module: Path) -> None:
     small = own_module / "small.py"
     small.write_text(f"import beside_mine\n{small.read_text()}")
     (tmp_path / "beside_mine.py").write_text("import json\n")
     (tmp_path / "not_imported.py").write_text("")
-    with tempfile.TemporaryDirectory() as folder:
-        component: Any = own_code.component_for(loading.parse(OWN, "x.yaml"), Path(folder))
-    code = tmp_path / "elsewhere"
-    component.python_func(code=SimpleNamespace(path=str(code)))
+    code, _ = unpacked(OWN, tmp_path)
     files = sorted(path.relative_to(code).as_posix() for path in code.rglob("*") if path.is_file())
     assert files == ["beside_mine.py", "nets_of_mine/__init__.py", "nets_of_mine/small.py"]
     told = subprocess.run(
@@ -360,16 +369,31 @@ def test_what_was_shipped_is_imported_where_the_users_folder_is_not(tmp_path: Pa
     assert told.stdout == f"{{'units': 4}} {code / 'nets_of_mine' / 'small.py'}\n"
 
 
-def test_a_shipped_component_can_be_started(tmp_path: Path, own_module: Path) -> None:
+@pytest.mark.parametrize(("size", "count"), [(60_000, 1), (300_000, 4), (950_000, 11)])
+def test_own_code_of_up_to_a_megabyte_travels_in_tasks_that_can_be_started(
+    tmp_path: Path, own_module: Path, size: int, count: int
+) -> None:
     """Linux takes no argument above 128 KiB, and KFP gives a whole container to its driver as one."""
-    own_module.joinpath("table.bin").write_bytes(random.Random(1).randbytes(89_000))
-    container = spec(tmp_path, OWN)[0]["deploymentSpec"]["executors"]["exec-own-code"]["container"]
-    assert 110_000 < len(json.dumps(container).encode()) < 128 * 1024
+    table = random.Random(1).randbytes(size)
+    own_module.joinpath("table.bin").write_bytes(table)
+    document, *_ = spec(tmp_path, OWN)
+    containers = [
+        json.dumps(each["container"]).encode()
+        for name, each in document["deploymentSpec"]["executors"].items()
+        if name.startswith("exec-own-code")
+    ]
+    assert len(containers) == count
+    assert max(map(len, containers)) < 128 * 1024
+    code, pieces = unpacked(OWN, tmp_path)
+    assert pieces == count
+    assert (code / "nets_of_mine" / "table.bin").read_bytes() == table
+    last = "own-code" if count == 1 else f"own-code-{count}"
+    assert tasks(document, "exit-handler")["configure"]["dependentTasks"] == [last]
 
 
-def test_own_code_that_is_too_large_is_refused_with_what_to_do(tmp_path: Path, own_module: Path) -> None:
-    own_module.joinpath("weights.bin").write_bytes(random.Random(1).randbytes(100_000))
-    with pytest.raises(InputError, match=r"nets_of_mine.small have 100,\d\d\d bytes when packed.*build an image"):
+def test_own_code_above_1_mb_is_refused_with_what_to_do(tmp_path: Path, own_module: Path) -> None:
+    own_module.joinpath("weights.bin").write_bytes(random.Random(1).randbytes(1_100_000))
+    with pytest.raises(InputError, match=r"nets_of_mine.small have 1,1\d\d,\d\d\d bytes when packed.*build an image"):
         spec(tmp_path, OWN)
 
 
