@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -11,19 +10,19 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from parak8s import files
-from parak8s.errors import EnvironmentFault, InputError, nearest
+from parak8s.errors import EnvironmentFault, InputError
 from parak8s.experiment import Tracking, documents, flatten
 from parak8s.secrets import redacted, without_passwords
 from parak8s.tracking import connection, registry
 from parak8s.tracking.connection import tracking_uri
 from parak8s.tracking.publication import DOCUMENTS, OTHERS
+from parak8s.tracking.versions import ALLOWED, version_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
-ALLOWED = "give a run id, models:/NAME@ALIAS, models:/NAME/VERSION, or a run directory"
 SAYS = {
     "experiment.yaml": "the whole config",
     "environment.json": "code and package versions",
@@ -92,7 +91,7 @@ def lineage(reference: str, tracking: Tracking) -> Lineage:
     uri = tracking_uri(tracking)
     client = connection.connect(uri, create=False)
     with connection.reaching(uri):
-        version = _version(client, reference, uri) if reference.startswith("models:/") else None
+        version = version_of(client, reference, uri) if reference.startswith("models:/") else None
         if version and not version.run_id:
             raise InputError(f"{reference}: the version names no run, so nothing more is known of it")
         run = _run(client, (version.run_id if version else None) or reference, uri)
@@ -243,21 +242,3 @@ def _run(client: MlflowClient, run_id: str, uri: str) -> Run:
     hint = f"did you mean {near[0]!r} ({names[near[0]]})? " if near else ""
     shown = ", ".join(f"{each} ({name})" for each, name in list(names.items())[:5]) or "none yet"
     raise InputError(f"no run {run_id!r} at {redacted(uri)}; {hint}the latest: {shown}; {ALLOWED}")
-
-
-def _version(client: MlflowClient, reference: str, uri: str) -> ModelVersion:
-    """Return the version behind ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``."""
-    match = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/([^/@]+))?", reference)
-    if not match:
-        raise InputError(f"{reference}: not a model version; {ALLOWED}")
-    name, alias, number = match.groups()
-    models = {model.name: model for model in client.search_registered_models(max_results=1000)}
-    if name not in models:
-        raise InputError(f"{reference}: no model {name!r} at {redacted(uri)}; {nearest(name, models)}")
-    aliases = {key: str(value) for key, value in models[name].aliases.items()}
-    versions = {str(version.version): version for version in client.search_model_versions(f"name='{name}'")}
-    wanted = aliases.get(alias) if alias else number
-    if wanted in versions:
-        return versions[wanted]
-    choices = [*(f"{name}@{each}" for each in aliases), *(f"{name}/{each}" for each in versions)]
-    raise InputError(f"{reference}: no such version; {nearest(reference.removeprefix('models:/'), choices)}")
