@@ -15,8 +15,10 @@ import yaml
 from kfp import dsl
 
 from parak8s import components, files, loading, run
+from parak8s.components import runtime
 from parak8s.components.spec import documents_of
 from parak8s.layout import Layout
+from parak8s.training.progress import Record
 
 FOLDER = Path(components.__file__).parent
 SMALL = (
@@ -288,6 +290,28 @@ def test_configure_refuses_with_the_words_of_the_command_line(
     assert told.startswith("parak8s: ")
     assert said in told
     assert told.endswith("exit code 2\n")
+
+
+def test_a_wrong_monitor_is_refused_before_any_point_trains(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    text = ECG.read_text(encoding="utf-8")
+    with pytest.raises(SystemExit) as stop:
+        Workbench(tmp_path)("points", experiment=text, settings="", points="a: {seed: 1}\n", monitor="val_los")
+    assert stop.value.code == 2
+    assert "monitor: no value 'val_los' of an epoch; did you mean 'val_loss'?" in capfd.readouterr().err
+
+
+def test_a_tracking_server_that_is_away_costs_a_warning_and_not_the_training(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    point = loading.parse(ECG.read_text(encoding="utf-8"), "ecg")
+    log, platform = runtime.observers(point, is_point_of_sweep=False)
+    numbers: dict[str, Any] = dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "val_f1"), 0.5)
+    platform.on_epoch(Record(epoch=1, **numbers, learning_rate=0.1, seconds=1.0, timestamp_ms=1))
+    warned = [record.getMessage() for record in caplog.records if record.name == "parak8s.components.live"]
+    assert [message.partition(": ")[0] for message in warned] == ["epochs are not sent while training"]
+    assert [type(each) for each in runtime.observers(point, is_point_of_sweep=True)] == [type(log)]
 
 
 def test_a_pod_refuses_to_keep_the_evidence_in_a_file_that_goes_away_with_it(
