@@ -12,7 +12,7 @@ export KERAS_HOME ?= $(CURDIR)/.uv/keras
 PIP_OPTIONS := --quiet --disable-pip-version-check --no-cache-dir
 UV := .uv/bin/uv
 BIN := .venv/bin
-RUFF_FILES := src components data models pipelines tests benchmarks
+RUFF_FILES := src components data models pipelines tfjobs tests benchmarks
 
 .PHONY: help install demo test test-slow check compile schema bench audit clean
 

@@ -35,12 +35,12 @@ def assign(examples: Examples, split: Split) -> dict[str, NDArray[np.intp]]:
     if given.any():
         rows["test"] = np.flatnonzero(given)
     _refuse_empty(rows, split, examples)
+    fix = ", or write data.options.near_duplicates: drop" if examples.alike is not None else ""
     if split.by == "hash":
-        _refuse_leakage(rows, keys, examples.names, lambda _: "the same example", "")
+        _refuse_leakage(rows, keys, examples.names, lambda _: "the same example", fix)
     else:
         _refuse_leakage(rows, keys, examples.names, lambda key: f"patient {key.decode()}", "")
     if examples.alike is not None:
-        fix = ", or write data.options.near_duplicates: drop"
         _refuse_leakage(rows, examples.alike.tolist(), examples.names, lambda _: "nearly the same example", fix)
     return rows
 

@@ -225,7 +225,7 @@ def test_pneumoniamnist_is_read_whole_and_its_eight_images_in_two_parts_are_foun
     path = SHARED / "pneumoniamnist.npz"
     examples = read(path, size=28, test_part="val")
     assert np.bincount(examples.labels).tolist() == [1214 + 135, 3494 + 389]
-    with pytest.raises(InputError, match=r"nearly the same example is in .*, and 7 more: .*near_duplicates: drop"):
+    with pytest.raises(InputError, match=r"the same example is in .*, and 7 more: .*near_duplicates: drop"):
         splits.assign(examples, Split(train=0.8, validation=0.1, calibration=0.1, test=0.0))
     dropped = read(path, size=28, test_part="val", near_duplicates="drop")
     assert dropped.test is not None
