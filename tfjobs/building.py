@@ -33,11 +33,11 @@ def tfjob(
     """
     name = name or experiment.name
     compute, replicas = experiment.compute, replicas_of(experiment.compute)
+    text = documents.dump(experiment.canonical())
     checks.refuse_name(name, replicas)
+    checks.refuse_long_argument(text)
     checks.refuse_passwords(experiment)
     checks.refuse_reserved(compute)
-    text = documents.dump(experiment.canonical())
-    checks.refuse_long_argument(text)
     labels = {"app.kubernetes.io/name": "parak8s", "app.kubernetes.io/instance": experiment.name}
     pods = Pods(compute, ("parak8s", "replica", literal(text), "--output", literal(directory)), labels)
     queue = {QUEUE_LABEL: compute.job.queue} if compute.job.queue else {}

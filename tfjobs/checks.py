@@ -13,7 +13,6 @@ from parak8s.experiment.compute import lies_in
 from parak8s.secrets import secret_paths
 from parak8s.tfjobs.objects import Role
 from parak8s.tfjobs.pods import SCRATCH
-from parak8s.tracking.connection import sqlite_file
 
 MAX_NAME = 63
 """Letters of a service's name: each replica has one of its own, such as ecg-worker-0."""
@@ -84,8 +83,8 @@ def refuse_unshared(compute: Compute, directory: str, replicas: int) -> None:
     """Refuse several replicas without a folder that all of them reach."""
     if replicas > 1 and not any(lies_in(directory, volume.path) for volume in compute.volumes):
         raise InputError(
-            f"{replicas} replicas must share the folder {directory}, but none of compute.volumes holds it; mount a claim "
-            "that several nodes may write to (ReadWriteMany) and name a folder on it: compute: {volumes: [{claim: runs, "
+            f"{replicas} replicas must share one folder, and {directory} lies on none of compute.volumes; mount a claim "
+            "that several nodes may write to (ReadWriteMany), and name a folder on it: compute: {volumes: [{claim: runs, "
             "path: /mnt/runs}], runs: /mnt/runs}"
         )
 
@@ -102,6 +101,8 @@ def refuse_missing_code(experiment: Experiment) -> None:
 
 def refuse_lost_tracking(experiment: Experiment) -> None:
     """Refuse an SQLite file that is gone with its pod. Where no address is written, the pod looks for one."""
+    from parak8s.tracking.connection import sqlite_file  # NumPy comes with it
+
     uri = experiment.tracking.uri
     file = sqlite_file(uri) if uri else None
     if file and not any(lies_in(str(file), volume.path) for volume in experiment.compute.volumes):

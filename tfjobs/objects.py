@@ -119,7 +119,6 @@ class Container(Part):
     image: str
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
     command: tuple[str, ...]
-    working_dir: str | None = None
     env: tuple[Variable, ...]
     ports: tuple[Port, ...]
     resources: Resources

@@ -33,13 +33,14 @@ PORT = Port(name="tfjob-port", container_port=2222)
 SCRATCH = "/tmp"  # noqa: S108 - the pod's own
 """The one folder outside ``compute.volumes`` that can be written to; it is gone with the pod."""
 
-WRITABLE = {
+VARIABLES = {
     "HOME": SCRATCH,
     "KERAS_HOME": f"{SCRATCH}/keras",
     "MPLCONFIGDIR": f"{SCRATCH}/matplotlib",
+    "PYTHONUNBUFFERED": "1",
     "USER": "parak8s",
 }
-"""Where libraries keep settings and caches, and the user's name, which a number without an account does not have."""
+"""Folders for settings and caches; logs line by line; the name that a user without an account lacks. The file's win."""
 
 NO_SIDECAR = {"sidecar.istio.io/inject": "false"}
 """As a label and as an annotation: Istio looks at either, by version. A sidecar never ends, nor would the pod then."""
@@ -61,8 +62,8 @@ class Pods:
 
     def template(self, role: Role) -> PodTemplate:
         """Return the template of a role."""
-        return PodTemplate(metadata=Metadata(labels={**self.labels, **NO_SIDECAR}, annotations=NO_SIDECAR),
-                           spec=self._spec(role))  # fmt: skip
+        metadata = Metadata(labels={**self.labels, **NO_SIDECAR}, annotations=NO_SIDECAR)
+        return PodTemplate(metadata=metadata, spec=self._spec(role))
 
     def _spec(self, role: Role) -> PodSpec:
         compute, chosen = self.compute, has_chosen_nodes(role, self.compute)
@@ -86,7 +87,6 @@ class Pods:
             image=self.compute.image or IMAGE,
             image_pull_policy=self.compute.image_pull_policy,
             command=self.command,
-            working_dir=SCRATCH,
             env=_variables(self.compute),
             ports=(PORT,),
             resources=Resources(requests=resources, limits=resources),
@@ -129,7 +129,7 @@ def resources_of(role: Role, compute: Compute) -> dict[str, str]:
 
 def _variables(compute: Compute) -> tuple[Variable, ...]:
     given = {*compute.env, *(name for secret in compute.secrets for name in secret.env)}
-    plain = {name: value for name, value in WRITABLE.items() if name not in given} | compute.env
+    plain = {name: value for name, value in VARIABLES.items() if name not in given} | compute.env
     secret = {
         name: SecretKey(name=secret.name, key=key) for secret in compute.secrets for name, key in secret.env.items()
     }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parak8s import cli_pipelines
+from parak8s import cli_jobs, cli_pipelines
 from parak8s.cli_pipelines import File, Overrides
 from parak8s.errors import FAILED, GATE_REFUSED, InputError, ParaK8sError, Stopped, from_os_error
 from parak8s.secrets import redacted
@@ -208,7 +208,7 @@ def report(
 app.command()(cli_pipelines.plan)
 app.command("compile")(cli_pipelines.compile_)
 app.command()(cli_pipelines.submit)
-app.add_typer(cli_pipelines.manifest, name="manifest")
+app.add_typer(cli_jobs.manifest, name="manifest")
 
 
 def main() -> None:
