@@ -265,33 +265,44 @@ def as_the_operator_reads_it(built: Any) -> Any:
     return client.sanitize_for_serialization(read)
 
 
+def is_read_whole(built: Any) -> bool:
+    try:
+        return bool(as_the_operator_reads_it(built) == built)
+    except ValueError:  # a field that must be there is not
+        return False
+
+
 @pytest.mark.parametrize("text", [MINIMAL, MINIMAL + EVERYTHING], ids=["minimal", "everything"])
 def test_every_field_is_known_to_the_models_of_kubeflow_and_kubernetes(text: str) -> None:
-    built = job(text=text, namespace="ml")
-    assert as_the_operator_reads_it(built) == built
+    assert is_read_whole(job(text=text, namespace="ml"))
 
 
 def test_a_misspelt_field_anywhere_would_be_found() -> None:
     built = job("compute.workers=2", namespace="ml")
     keys = set(re.findall(r'"([a-z][A-Za-z]+)":', json.dumps(built)))
-    names = {"tfReplicaSpecs", "fsGroupChangePolicy", "readOnlyRootFilesystem", "claimName", "emptyDir", "cleanPodPolicy"}
+    names = {
+        "tfReplicaSpecs",
+        "fsGroupChangePolicy",
+        "readOnlyRootFilesystem",
+        "claimName",
+        "emptyDir",
+        "cleanPodPolicy",
+    }
     assert names <= keys
     for key in keys - {"cpu", "memory"}:  # keys of the user's own kind: any resource may stand there
         misspelt = json.loads(json.dumps(built).replace(f'"{key}":', f'"{key}s":'))
-        assert as_the_operator_reads_it(misspelt) != misspelt, key
+        assert not is_read_whole(misspelt), key
 
 
 def test_an_evaluator_can_be_written_too() -> None:
-    template = PodTemplate.model_validate_json(
-        json.dumps(job()["spec"]["tfReplicaSpecs"]["Worker"]["template"])
-    )
+    template = PodTemplate.model_validate_json(json.dumps(job()["spec"]["tfReplicaSpecs"]["Worker"]["template"]))
     spec = ReplicaSpec(replicas=1, restart_policy="Never", template=template)
     policy = RunPolicy(clean_pod_policy="None", backoff_limit=0)
     built = TFJob(
         metadata=Metadata(name="x"), spec=TFJobSpec(run_policy=policy, tf_replica_specs={"Evaluator": spec})
     ).manifest()
     assert list(built["spec"]["tfReplicaSpecs"]) == ["Evaluator"]
-    assert as_the_operator_reads_it(built) == built
+    assert is_read_whole(built)
 
 
 def test_a_replica_gets_the_experiment_with_all_defaults() -> None:
@@ -345,7 +356,7 @@ def test_a_job_that_is_accepted_has_names_that_services_may_have(name: str, work
 
 
 def test_a_name_that_no_job_can_have_is_refused_with_what_to_write() -> None:
-    with pytest.raises(InputError, match="cannot be named '2x': expected lower-case letters, .* a letter first"):
+    with pytest.raises(InputError, match=r"cannot be named '2x': expected lower-case letters, .* a letter first"):
         tfjob(experiment("name=2x"), directory="/mnt")
     long = "a" * 55
     with pytest.raises(InputError, match=f"its replica {long}-worker-0 has 64 letters, above the 63 .*; take 1 off"):
@@ -365,13 +376,13 @@ def test_replicas_without_a_folder_that_all_reach_are_refused(workers: int) -> N
         job("compute.workers=2", directory="/mnt/runsx/here")
     with pytest.raises(InputError, match="elsewhere lies on none"):
         job("compute.workers=2", directory="/mnt/runs/../elsewhere")
-    with pytest.raises(InputError, match="^3 replicas"):
+    with pytest.raises(InputError, match=r"^3 replicas"):
         cluster_tfjob(experiment("compute.parameter_servers=1"))
 
 
 def test_a_laptop_gives_the_folder_itself_and_needs_no_volume() -> None:
-    built = tfjob(experiment("compute.workers=2"), directory="/home/me/runs")
-    assert container(built)["command"][3:] == ["--output", "/home/me/runs"]
+    built = tfjob(experiment("compute.workers=2"), directory="/data/runs")
+    assert container(built)["command"][3:] == ["--output", "/data/runs"]
 
 
 def test_one_worker_may_work_in_its_pod() -> None:
@@ -431,8 +442,13 @@ def test_what_a_replica_cannot_be_given_is_refused(override: str, message: str) 
 
 
 def test_an_object_that_etcd_does_not_take_is_refused() -> None:
-    costly = ["compute.parameter_servers=1", f"compute.env.V={'$' * 129_000}"]  # each is written twice, in three pods twice
-    with pytest.raises(InputError, match=r"the TFJob has 1,5\d\d,\d{3} bytes, above the 1,500,000 that a cluster takes"):
+    costly = [
+        "compute.parameter_servers=1",
+        f"compute.env.V={'$' * 129_000}",
+    ]  # each is written twice, in three pods twice
+    with pytest.raises(
+        InputError, match=r"the TFJob has 1,5\d\d,\d{3} bytes, above the 1,500,000 that a cluster takes"
+    ):
         tfjob(experiment(*costly), directory="/mnt")
 
 
@@ -446,14 +462,16 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_code_of_the_users_own_must_be_in_an_image_on_a_cluster_alone(own_module: None) -> None:
     text = MINIMAL.replace("deep_cnn", "'of_mine:net'")
-    with pytest.raises(InputError, match=r"^of_mine: code of your own must be in the image .* name it in compute.image"):
+    with pytest.raises(
+        InputError, match=r"^of_mine: code of your own must be in the image .* name it in compute.image"
+    ):
         cluster_tfjob(experiment(text=text))
     assert container(cluster_tfjob(experiment("compute.image=mine:1", text=text)))["image"] == "mine:1"
     assert tfjob(experiment(text=text), directory="/somewhere")
 
 
 def test_a_database_that_would_be_lost_with_its_pod_is_refused_on_a_cluster_alone() -> None:
-    with pytest.raises(InputError, match="tracking.uri sqlite:///mlflow.db: a file that is lost with its pod"):
+    with pytest.raises(InputError, match=r"tracking.uri sqlite:///mlflow.db: a file that is lost with its pod"):
         job("tracking.uri=sqlite:///mlflow.db")
     assert job("tracking.uri=sqlite:////mnt/runs/mlflow.db")
     assert job("tracking.uri=http://mlflow:5000")

@@ -83,9 +83,9 @@ def refuse_unshared(compute: Compute, directory: str, replicas: int) -> None:
     """Refuse several replicas without a folder that all of them reach."""
     if replicas > 1 and not any(lies_in(directory, volume.path) for volume in compute.volumes):
         raise InputError(
-            f"{replicas} replicas must share one folder, and {directory} lies on none of compute.volumes; mount a claim "
-            "that several nodes may write to (ReadWriteMany), and name a folder on it: compute: {volumes: [{claim: runs, "
-            "path: /mnt/runs}], runs: /mnt/runs}"
+            f"{replicas} replicas must share one folder, and {directory} lies on none of compute.volumes; mount a "
+            "claim that several nodes may write to (ReadWriteMany), and name a folder on it: compute: {volumes: "
+            "[{claim: runs, path: /mnt/runs}], runs: /mnt/runs}"
         )
 
 
@@ -94,8 +94,8 @@ def refuse_missing_code(experiment: Experiment) -> None:
     modules = provenance.own_modules(experiment)
     if modules and experiment.compute.image is None:
         raise InputError(
-            f"{', '.join(modules)}: code of your own must be in the image of a TFJob; build one with ParaK8s and it, and "
-            "name it in compute.image"
+            f"{', '.join(modules)}: code of your own must be in the image of a TFJob; build one with ParaK8s and it, "
+            "and name it in compute.image"
         )
 
 
@@ -107,6 +107,6 @@ def refuse_lost_tracking(experiment: Experiment) -> None:
     file = sqlite_file(uri) if uri else None
     if file and not any(lies_in(str(file), volume.path) for volume in experiment.compute.volumes):
         raise InputError(
-            f"tracking.uri {uri}: a file that is lost with its pod; write the address of your MLflow server, or put it on "
-            "one of compute.volumes"
+            f"tracking.uri {uri}: a file that is lost with its pod; write the address of your MLflow server, or put it "
+            "on one of compute.volumes"
         )

@@ -103,7 +103,8 @@ class Pods:
 def literal(text: str) -> str:
     """Return ``text`` so that Kubernetes hands on ``text`` itself.
 
-    In a command and in a variable's value ``$(NAME)`` is replaced and ``$$`` becomes ``$``, so each ``$`` is written twice.
+    In a command and in the value of a variable ``$(NAME)`` is replaced and ``$$`` becomes ``$``: each ``$`` is written
+    twice. A single one would be harmless before most letters, but not before those of several bytes.
 
     Source: github.com/kubernetes/kubernetes, third_party/forked/golang/expansion.
     """

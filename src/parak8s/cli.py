@@ -208,7 +208,8 @@ def report(
 app.command()(cli_pipelines.plan)
 app.command("compile")(cli_pipelines.compile_)
 app.command()(cli_pipelines.submit)
-app.add_typer(cli_jobs.manifest, name="manifest")
+cli_pipelines.manifest.command("tfjob")(cli_jobs.tfjob_manifest)
+app.add_typer(cli_pipelines.manifest, name="manifest")
 
 
 def main() -> None:

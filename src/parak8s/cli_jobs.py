@@ -4,17 +4,18 @@ from typing import Annotated
 
 import typer
 
-from parak8s.cli_pipelines import File, Namespace, Overrides, manifest
+from parak8s.cli_pipelines import File, Namespace, Overrides
 
 
-@manifest.command("tfjob")
 def tfjob_manifest(
     file: File,
     overrides: Overrides = None,
     namespace: Namespace = None,
     output: Annotated[
         str | None,
-        typer.Option("-o", "--output", metavar="DIR", help="Folder of the run in the pods. Default: compute.runs/NAME."),
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Folder of the run in the pods. Default: compute.runs/NAME."
+        ),
     ] = None,
 ) -> None:
     """Print a TFJob (kubeflow.org/v1) that trains on compute.workers and compute.parameter_servers."""
