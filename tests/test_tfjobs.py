@@ -389,6 +389,12 @@ def test_one_worker_may_work_in_its_pod() -> None:
     assert container(cluster_tfjob(experiment()))["command"][3:] == ["--output", "/tmp/runs/x"]
 
 
+@pytest.mark.parametrize("directory", ["runs/x", "/opt/runs", "/tmpx"])
+def test_a_folder_that_no_pod_can_write_to_is_refused(directory: str) -> None:
+    with pytest.raises(InputError, match=f"^no pod can write to the folder {directory}; write one on a volume"):
+        job(directory=directory)
+
+
 def test_the_folder_is_named_after_the_job_so_that_two_jobs_share_none() -> None:
     assert container(job(name="second"))["command"][3:] == ["--output", "/mnt/runs/second"]
 
@@ -400,6 +406,7 @@ def test_the_folder_is_named_after_the_job_so_that_two_jobs_share_none() -> None
         ("compute.job={clean_pods: None}", "compute.job.clean_pods: with parameter servers write Running or All"),
         ("compute.job={retries: 3}", "compute.job.retries: no such key; .*allowed: backoff_limit, clean_pods"),
         ("compute.job={ttl_s: -1}", "compute.job.ttl_s: must be at least 0, got -1"),
+        ("compute.job={ttl_s: 2147483648}", "compute.job.ttl_s: must be at most 2147483647, got 2147483648"),
         ("compute.job={user: 0}", "compute.job.user: must be at least 1, got 0"),
         ("compute.job={clean_pods: running}", "compute.job.clean_pods: got 'running'; did you mean 'Running'?"),
     ],

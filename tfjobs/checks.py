@@ -80,8 +80,15 @@ def default_directory(compute: Compute, name: str) -> str:
 
 
 def refuse_unshared(compute: Compute, directory: str, replicas: int) -> None:
-    """Refuse several replicas without a folder that all of them reach."""
-    if replicas > 1 and not any(lies_in(directory, volume.path) for volume in compute.volumes):
+    """Refuse several replicas without a folder that all of them reach, and one without a folder to write to."""
+    if any(lies_in(directory, volume.path) for volume in compute.volumes):
+        return
+    if replicas == 1 and not lies_in(directory, SCRATCH):
+        raise InputError(
+            f"no pod can write to the folder {directory}; write one on a volume of compute.volumes, such as "
+            f"/mnt/runs/ecg, or below {SCRATCH}, where it is lost with the pod"
+        )
+    if replicas > 1:
         raise InputError(
             f"{replicas} replicas must share one folder, and {directory} lies on none of compute.volumes; mount a "
             "claim that several nodes may write to (ReadWriteMany), and name a folder on it: compute: {volumes: "

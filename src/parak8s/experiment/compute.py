@@ -20,6 +20,9 @@ from parak8s.experiment.rules import (
 )
 
 NotBelowZero = Annotated[int, Field(ge=0)]
+GREATEST = 2**31 - 1
+"""Of an int32, which most numbers of Kubernetes are."""
+Seconds = Annotated[int, Field(ge=1, le=GREATEST)]
 
 
 def lies_in(path: str, folder: str) -> bool:
@@ -67,26 +70,26 @@ class Gang(Section):
 
     queue: Name | None = None
     """Queue of Volcano; null: its default."""
-    timeout_s: Count | None = None
+    timeout_s: Seconds | None = None
     """How long the scheduler plugins try to place all pods before they begin anew."""
 
 
 class Job(Section):
     """How a distributed training lives and ends: the ``runPolicy`` of a TFJob, and how long replicas wait."""
 
-    rendezvous_s: Count = 600
+    rendezvous_s: Seconds = 600
     """How long a replica waits for the others to come before it ends with 200, to be started again."""
-    peer_timeout_s: Count = 300
+    peer_timeout_s: Seconds = 300
     """How long a replica waits for a peer that has fallen silent before it ends with 200."""
-    grace_s: Count = 120
+    grace_s: Seconds = 120
     """Time to save in, from SIGTERM (a preemption, say) to SIGKILL."""
-    backoff_limit: NotBelowZero | None = None
+    backoff_limit: Annotated[int, Field(ge=0, le=GREATEST)] | None = None
     """Restarts after which the job has failed; null: six for each replica."""
-    deadline_s: Count | None = None
+    deadline_s: Seconds | None = None
     """Longest life of the job, with all restarts; null: none."""
     clean_pods: Literal["Running", "All", "None"] = "Running"
     """Pods that are deleted when the job has ended: ``Running`` keeps those that have ended too, for their logs."""
-    ttl_s: NotBelowZero | None = None
+    ttl_s: Annotated[int, Field(ge=0, le=GREATEST)] | None = None
     """When an ended job is deleted, with its pods; null: never."""
     success_policy: Literal["AllWorkers"] | None = None
     """Who must end well for the job to have succeeded; null: the leader (chief, or worker 0)."""
@@ -98,7 +101,7 @@ class Job(Section):
     """PriorityClass of the pods."""
     gang: Gang | None = None
     """``{}`` or more: all pods start together; null: as the nodes have room."""
-    user: Count | None = 1000
+    user: Annotated[int, Field(ge=1, le=GREATEST)] | None = 1000
     """Number of the user and group that the pods run as; null: the platform chooses (OpenShift)."""
 
 
