@@ -246,6 +246,12 @@ def test_a_job_in_a_queue_of_kueue_is_created_suspended(overrides: tuple[str, ..
     assert job(*overrides)["spec"]["runPolicy"].get("suspend") is suspended
 
 
+def test_no_queue_holds_a_job_on_a_laptop() -> None:
+    built = tfjob(experiment("compute.job.queue=q", "compute.job.suspend=true"), directory="/data/runs")
+    assert "suspend" not in built["spec"]["runPolicy"]
+    assert "kueue.x-k8s.io/queue-name" not in built["metadata"]["labels"]
+
+
 def test_all_replicas_of_a_gang_are_placed_together() -> None:
     built = job("compute.workers=3", "compute.parameter_servers=2", "compute.job.gang={}")
     assert built["spec"]["runPolicy"]["schedulingPolicy"] == {"minAvailable": 6}
@@ -383,6 +389,7 @@ def test_replicas_without_a_folder_that_all_reach_are_refused(workers: int) -> N
 def test_a_laptop_gives_the_folder_itself_and_needs_no_volume() -> None:
     built = tfjob(experiment("compute.workers=2"), directory="/data/runs")
     assert container(built)["command"][3:] == ["--output", "/data/runs"]
+    assert "env" not in container(built)  # home is home
 
 
 def test_one_worker_may_work_in_its_pod() -> None:

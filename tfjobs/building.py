@@ -5,7 +5,7 @@ from typing import Any
 from parak8s.experiment import Compute, Experiment, documents
 from parak8s.tfjobs import checks
 from parak8s.tfjobs.objects import Metadata, ReplicaSpec, Role, RunPolicy, SchedulingPolicy, TFJob, TFJobSpec
-from parak8s.tfjobs.pods import Pods, literal
+from parak8s.tfjobs.pods import IN_A_POD, Pods, literal
 
 RESTARTS_EACH = 6
 """Restarts of each replica until a job has failed, where the file says nothing: one fault restarts all of them."""
@@ -19,7 +19,8 @@ def tfjob(
     """Return the TFJob (``kubeflow.org/v1``) of a run, as plain JSON values; nothing is sent anywhere.
 
     Workers alone train synchronously, and worker 0 leads. With parameter servers a chief leads. The leader does the
-    whole run in ``directory``; the others join it for the training. The same experiment gives the same object.
+    whole run in ``directory``; the others join it for the training. The same experiment gives the same object. What is
+    about a cluster alone is left to :func:`cluster_tfjob`: no queue holds the job, and home is where it is.
 
     Args:
         experiment: Complete, as :func:`parak8s.loading.load` returns it: its text is an argument of every replica.
@@ -31,7 +32,12 @@ def tfjob(
         InputError: No job can have that name, a value holds a password, sets what the operator sets, or the object is
             larger than Kubernetes and Linux take.
     """
-    name = name or experiment.name
+    return _built(experiment, directory, namespace, name or experiment.name, on_cluster=False)
+
+
+def _built(
+    experiment: Experiment, directory: str, namespace: str | None, name: str, *, on_cluster: bool
+) -> dict[str, Any]:
     compute, replicas = experiment.compute, replicas_of(experiment.compute)
     text = documents.dump(experiment.canonical())
     checks.refuse_name(name, replicas)
@@ -39,12 +45,13 @@ def tfjob(
     checks.refuse_passwords(experiment)
     checks.refuse_reserved(compute)
     labels = {"app.kubernetes.io/name": "parak8s", "app.kubernetes.io/instance": experiment.name}
-    pods = Pods(compute, ("parak8s", "replica", literal(text), "--output", literal(directory)), labels)
-    queue = {QUEUE_LABEL: compute.job.queue} if compute.job.queue else {}
+    command = ("parak8s", "replica", literal(text), "--output", literal(directory))
+    pods = Pods(compute, command, labels, IN_A_POD if on_cluster else {})
+    queue = {QUEUE_LABEL: compute.job.queue} if compute.job.queue and on_cluster else {}
     job = TFJob(
         metadata=Metadata(name=name, namespace=namespace, labels={**labels, **queue}),
         spec=TFJobSpec(
-            run_policy=_run_policy(compute, sum(replicas.values())),
+            run_policy=_run_policy(compute, sum(replicas.values()), on_cluster=on_cluster),
             success_policy=compute.job.success_policy,
             tf_replica_specs={
                 role: ReplicaSpec(replicas=count, restart_policy="ExitCode", template=pods.template(role))
@@ -73,8 +80,9 @@ def cluster_tfjob(
             MLflow's database would be lost with a pod.
     """
     replicas = replicas_of(experiment.compute)
-    directory = directory or checks.default_directory(experiment.compute, name or experiment.name)
-    job = tfjob(experiment, directory=directory, namespace=namespace, name=name)
+    name = name or experiment.name
+    directory = directory or checks.default_directory(experiment.compute, name)
+    job = _built(experiment, directory, namespace, name, on_cluster=True)
     checks.refuse_unshared(experiment.compute, directory, sum(replicas.values()))
     checks.refuse_missing_code(experiment)
     checks.refuse_lost_tracking(experiment)
@@ -88,16 +96,16 @@ def replicas_of(compute: Compute) -> dict[Role, int]:
     return {"Worker": compute.workers}
 
 
-def _run_policy(compute: Compute, replicas: int) -> RunPolicy:
+def _run_policy(compute: Compute, replicas: int, *, on_cluster: bool) -> RunPolicy:
     job = compute.job
-    limit = job.backoff_limit
+    limit, waits = job.backoff_limit, on_cluster and (job.suspend or job.queue is not None)
     return RunPolicy(
         clean_pod_policy=job.clean_pods,
         backoff_limit=RESTARTS_EACH * replicas if limit is None else limit,
         active_deadline_seconds=job.deadline_s,
         ttl_seconds_after_finished=job.ttl_s,
         scheduling_policy=_scheduling_policy(compute, replicas),
-        suspend=True if job.suspend or job.queue else None,
+        suspend=True if waits else None,
     )
 
 

@@ -119,7 +119,7 @@ class Container(Part):
     image: str
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
     command: tuple[str, ...]
-    env: tuple[Variable, ...]
+    env: tuple[Variable, ...] | None = None
     ports: tuple[Port, ...]
     resources: Resources
     volume_mounts: tuple[Mount, ...]

@@ -1,5 +1,6 @@
 """The pods of a TFJob: one template for each role, from the section ``compute``."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from parak8s.components.image import IMAGE
@@ -33,7 +34,7 @@ PORT = Port(name="tfjob-port", container_port=2222)
 SCRATCH = "/tmp"  # noqa: S108 - the pod's own
 """The one folder outside ``compute.volumes`` that can be written to; it is gone with the pod."""
 
-VARIABLES = {
+IN_A_POD = {
     "HOME": SCRATCH,
     "KERAS_HOME": f"{SCRATCH}/keras",
     "MPLCONFIGDIR": f"{SCRATCH}/matplotlib",
@@ -54,11 +55,13 @@ class Pods:
         compute: Section of the experiment.
         command: Of the container, as Kubernetes expands it: see :func:`literal`.
         labels: Of every pod, beside those that the operator adds.
+        variables: Of every container, where ``compute`` does not set them.
     """
 
     compute: Compute
     command: tuple[str, ...]
     labels: dict[str, str]
+    variables: Mapping[str, str]
 
     def template(self, role: Role) -> PodTemplate:
         """Return the template of a role."""
@@ -87,7 +90,7 @@ class Pods:
             image=self.compute.image or IMAGE,
             image_pull_policy=self.compute.image_pull_policy,
             command=self.command,
-            env=_variables(self.compute),
+            env=self._variables() or None,
             ports=(PORT,),
             resources=Resources(requests=resources, limits=resources),
             volume_mounts=_mounts(role, self.compute),
@@ -97,6 +100,19 @@ class Pods:
                 read_only_root_filesystem=True,
             ),
             termination_message_policy="FallbackToLogsOnError",
+        )
+
+    def _variables(self) -> tuple[Variable, ...]:
+        secrets = {
+            variable: SecretKey(name=secret.name, key=key)
+            for secret in self.compute.secrets
+            for variable, key in secret.env.items()
+        }
+        given = {*self.compute.env, *secrets}
+        plain = {name: value for name, value in self.variables.items() if name not in given} | self.compute.env
+        return (
+            *(Variable(name=name, value=literal(value)) for name, value in plain.items()),
+            *(Variable(name=name, value_from=VariableSource(secret_key_ref=key)) for name, key in secrets.items()),
         )
 
 
@@ -126,18 +142,6 @@ def resources_of(role: Role, compute: Compute) -> dict[str, str]:
     cpus = f"{compute.cpus:.3f}".rstrip("0").rstrip(".")
     gpus = {compute.gpu_type: str(compute.gpus)} if compute.gpus and computes(role) else {}
     return {"cpu": cpus, "memory": compute.memory, **gpus}
-
-
-def _variables(compute: Compute) -> tuple[Variable, ...]:
-    given = {*compute.env, *(name for secret in compute.secrets for name in secret.env)}
-    plain = {name: value for name, value in VARIABLES.items() if name not in given} | compute.env
-    secret = {
-        name: SecretKey(name=secret.name, key=key) for secret in compute.secrets for name, key in secret.env.items()
-    }
-    return (
-        *(Variable(name=name, value=literal(value)) for name, value in plain.items()),
-        *(Variable(name=name, value_from=VariableSource(secret_key_ref=key)) for name, key in secret.items()),
-    )
 
 
 def _volumes(role: Role, compute: Compute) -> tuple[PodVolume, ...]:
