@@ -209,6 +209,7 @@ app.command()(cli_pipelines.plan)
 app.command("compile")(cli_pipelines.compile_)
 app.command()(cli_pipelines.submit)
 app.command(hidden=True)(cli_jobs.replica)
+cli_pipelines.manifest.command("tfjob")(cli_jobs.tfjob_manifest)
 app.add_typer(cli_pipelines.manifest, name="manifest")
 
 
