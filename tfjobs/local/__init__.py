@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from parak8s.errors import Stopped, from_os_error
-from parak8s.tfjobs.local.addresses import addresses, tf_config
+from parak8s.tfjobs.local.addresses import reserved, tf_config
+from parak8s.tfjobs.local.book import Book
 from parak8s.tfjobs.local.containers import launch
 from parak8s.tfjobs.local.engine import Engine
-from parak8s.tfjobs.local.interrupts import interrupts
+from parak8s.tfjobs.local.interrupts import caught
 from parak8s.tfjobs.local.members import Member
 from parak8s.tfjobs.local.narration import Narrator, Quiet
 from parak8s.tfjobs.local.reading import Job, read
@@ -54,19 +55,25 @@ def run(
             on_status(_with(job, status))
 
     try:
-        with addresses(wanted) as found, interrupts() as stops:
+        with reserved(wanted) as found, caught() as stops:
             members = [] if wanted.suspended else _members(wanted, found, around, logs, teller)
+            book = Book(wanted, members, write)
+            book.created()
             if wanted.left_out:
                 teller.told(f"a laptop leaves out: {', '.join(wanted.left_out)}")
-            engine = Engine(wanted, members, teller, write, stops)
-            engine.run()
+            engine = Engine(wanted, members, book, teller, stops)
+            if wanted.suspended:
+                book.suspended()
+                teller.told(f"Suspended: {wanted.name} does not start while spec.runPolicy.suspend is true")
+            else:
+                engine.run()
     except OSError as error:
         raise from_os_error(error, logs) from error
     if engine.stopped_by is not None:
         stopped = Stopped(f"{engine.stopped_by.name} stopped the job {wanted.name}; all replicas have ended")
         stopped.exit_code = 128 + engine.stopped_by
         raise stopped
-    return _with(job, engine.status)
+    return _with(job, book.status)
 
 
 def _members(

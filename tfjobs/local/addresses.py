@@ -27,7 +27,7 @@ Addresses = Mapping[str, list[str]]
 
 
 @contextlib.contextmanager
-def addresses(job: Job) -> Iterator[Addresses]:
+def reserved(job: Job) -> Iterator[Addresses]:
     """Yield an address for every replica. It is theirs until the block ends, also while one starts again.
 
     Ports are not those that the system hands out by itself, so that no connection takes one while its replica is

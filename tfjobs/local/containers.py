@@ -110,7 +110,7 @@ def _variables(container: Fields, pod: Mapping[str, str], around: Mapping[str, s
     found: dict[str, str] = {}
     for entry in container.each("env"):
         name = entry.text("name")
-        if not name or "=" in name or "\0" in name:
+        if not name or "=" in name:
             raise entry.wrong("name", "expected a variable's name")
         source = entry.inner("valueFrom")
         value = _looked_up(source, name, pod, around) if source.values else expanded(entry.text("value"), found)

@@ -1,4 +1,4 @@
-"""Runs a TFJob to its end: starts replicas, obeys the policies, keeps the status."""
+"""Runs a TFJob to its end: starts replicas, obeys the policies, stops what still runs."""
 
 from __future__ import annotations
 
@@ -6,22 +6,14 @@ import selectors
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 
 from parak8s.tfjobs.local import policy
+from parak8s.tfjobs.local.book import Book
 from parak8s.tfjobs.local.interrupts import Interrupts
 from parak8s.tfjobs.local.members import Member, State
 from parak8s.tfjobs.local.narration import Narrator
 from parak8s.tfjobs.local.policy import Next, Verdict
 from parak8s.tfjobs.local.reading import Job
-from parak8s.tfjobs.local.status import CREATED, RESTARTING, RUNNING, SUCCEEDED, SUSPENDED, Counts, Status
-
-_SHOWN = {State.RUNNING: "active", State.IN_PLACE: "active", State.ANEW: "failed"}
-"""What the operator counts a replica as: it sees the pod that failed until there is a new one."""
-
-_STANDING = {State.RUNNING: "active", State.IN_PLACE: "active", State.ANEW: "active"}
-"""What a replica counts as when it is asked whether the job goes on."""
 
 
 class Engine:
@@ -30,27 +22,21 @@ class Engine:
     Args:
         job: The TFJob.
         members: Its replicas.
+        book: Where its status is kept.
         narrator: Told of what happens.
-        on_status: Given every new status.
         interrupts: Signals that ask for a stop.
     """
 
     def __init__(
-        self,
-        job: Job,
-        members: Sequence[Member],
-        narrator: Narrator,
-        on_status: Callable[[Status], None],
-        interrupts: Interrupts,
+        self, job: Job, members: Sequence[Member], book: Book, narrator: Narrator, interrupts: Interrupts
     ) -> None:
-        self.status = Status()
-        self._job, self._members, self._narrator, self._on_status = job, members, narrator, on_status
+        self._job, self._members, self._book, self._narrator = job, members, book, narrator
         self._interrupts, self._obeyed = interrupts, 0
         self._selector = selectors.DefaultSelector()
+        self._deadline: float | None = None
         self._verdict: Verdict | None = None
         self._stopping = False
         self._restarts = 0
-        self._deadline: float | None = None
 
     @property
     def stopped_by(self) -> signal.Signals | None:
@@ -58,28 +44,28 @@ class Engine:
         return self._interrupts.received[0] if self._interrupts.received and self._verdict is None else None
 
     def run(self) -> None:
-        """Run the job to its end; nothing of it is left then, however this ends."""
+        """Run the job to its end. However this ends, nothing of the job runs any more."""
         try:
-            self._change(self._having(CREATED, "TFJob {name} is created."))
-            if self._job.suspended:
-                self._change(self._having(SUSPENDED, "TFJob {name} is suspended."))
-                return
             self._selector.register(self._interrupts.source, selectors.EVENT_READ)
-            self._narrator.opened([member.name for member in self._members])
             self._begin()
             while any(member.process or member.due for member in self._members):
                 self._step()
-            self._conclude()
+            if self.stopped_by is None:
+                self._book.left()
+            else:
+                self._book.suspended(f": {self.stopped_by.name} stopped the engine.")
         finally:
             for member in self._members:
                 member.close()
             self._selector.close()
 
     def _begin(self) -> None:
+        self._narrator.opened([member.name for member in self._members])
         for member in self._members:
             self._start(member)
-        self._deadline = time.monotonic() + self._job.deadline_s if self._job.deadline_s else None
-        self._change(self._going_on(replace(self.status, started=_now())))
+        if self._job.deadline_s is not None:
+            self._deadline = time.monotonic() + self._job.deadline_s
+        self._book.started()
 
     def _start(self, member: Member) -> None:
         process = member.start(time.monotonic())
@@ -87,16 +73,14 @@ class Engine:
 
     def _start_again(self, member: Member) -> None:
         self._start(member)
-        self._change(self._going_on(self.status))
+        self._book.going_on()
 
     def _step(self) -> None:
         """Wait for something to happen, and answer it."""
         times = [member.due[0] for member in self._members if member.due]
         if self._deadline is not None and not self._stopping:
             times.append(self._deadline)
-        timeout = max(min(times) - time.monotonic(), 0) if times else None
-        ready = self._selector.select(timeout)
-        for key, _ in ready:
+        for key, _ in self._selector.select(max(min(times) - time.monotonic(), 0) if times else None):
             member = key.data
             if member is None:
                 self._interrupts.clear()
@@ -128,39 +112,37 @@ class Engine:
             self._narrator.ended(member.name, code, "stopped" if code else "done")
             return
         following = policy.next_of(self._job.replicas[member.kind].restart_policy, code)
-        if following in (Next.IN_PLACE, Next.ANEW):
-            self._restarts += 1
+        again = following in (Next.IN_PLACE, Next.ANEW)
+        self._restarts += again
         member.state = State[following.name]
         end = policy.past_backoff_limit(self._job.backoff_limit, self._restarts, following is Next.FAILED)
-        end = end or policy.verdict(self._job, self._counts(_STANDING), self._first_worker_succeeded())
-        pause = self._pause(member) if end is None and following in (Next.IN_PLACE, Next.ANEW) else None
-        self._narrator.ended(member.name, code, _then(following, pause))
+        end = end or policy.verdict(self._job, self._book.counts(expected=True), self._first_worker_succeeded())
         if end is not None:
+            self._narrator.ended(member.name, code, "failed" if again else following.value)
             self._end(end)
-        elif pause is not None:
-            self._plan_restart(member, pause)
+        elif again:
+            self._plan_restart(member, code, following)
         else:
-            self._change(self._going_on(self.status))
+            self._narrator.ended(member.name, code, following.value)
+            self._book.going_on()
 
-    def _pause(self, member: Member) -> float:
-        steady = time.monotonic() - member.began >= policy.STEADY_S
-        member.quick_ends = 1 if steady else member.quick_ends + 1
-        return policy.pause_s(member.quick_ends)
-
-    def _plan_restart(self, member: Member, pause: float) -> None:
-        member.due = (time.monotonic() + pause, lambda: self._start_again(member))
-        if member.state is State.ANEW:
-            message = f"job {{name}} is restarting because {member.kind} replica(s) failed."
-            self._change(self._having(RESTARTING, message))
+    def _plan_restart(self, member: Member, code: int, following: Next) -> None:
+        now = time.monotonic()
+        member.quick_ends = 1 if now - member.began >= policy.STEADY_S else member.quick_ends + 1
+        pause = policy.pause_s(member.quick_ends)
+        self._narrator.ended(member.name, code, f"starts again{f' in {pause:g} s' if pause else ''}")
+        member.due = (now + pause, lambda: self._start_again(member))
+        if following is Next.ANEW:
+            self._book.restarting(member.kind)
 
     def _end(self, end: Verdict) -> None:
         """Write how the job ended, and stop what still runs by its policies."""
         self._verdict, self._stopping = end, True
-        self._change(replace(self._having(end.condition, end.message), completed=_now()))
-        self._narrator.told(f"{end.condition}: {self._named(end.message)}")
+        self._book.ended(end)
+        self._narrator.told(f"{end.condition}: {self._book.named(end.message)}")
         for member in self._members:
             member.due = None
-            if member.process is not None and policy.waits_for(self._job, member.kind, end):
+            if member.process is not None and policy.may_run_on(self._job, member.kind, end):
                 self._narrator.told(f"{member.name} still runs; it has {member.grace_s} s to end by itself")
                 self._later(member, self._terminate)
             else:
@@ -168,12 +150,11 @@ class Engine:
 
     def _obey(self) -> None:
         """Stop at the first signal, kill at the second."""
-        new = self._interrupts.received[self._obeyed :]
-        for number in new:
+        for number in self._interrupts.received[self._obeyed :]:
+            act, word = (_kill, "killing") if self._obeyed else (self._terminate, "stopping; once more to kill")
             self._obeyed += 1
-            act = self._terminate if self._obeyed == 1 else _kill
-            self._narrator.told(f"{number.name}: {'stopping; again to kill' if self._obeyed == 1 else 'killing'}")
             self._stopping = True
+            self._narrator.told(f"{number.name}: {word}")
             for member in self._members:
                 member.due = None
                 act(member)
@@ -195,66 +176,10 @@ class Engine:
     def _later(self, member: Member, act: Callable[[Member], None]) -> None:
         member.due = (time.monotonic() + member.grace_s, lambda: act(member))
 
-    def _conclude(self) -> None:
-        """Write the last status: nothing runs any more."""
-        counts = self.status.replicas
-        if self._verdict is not None and self._verdict.condition == SUCCEEDED:
-            ended = {
-                kind: replace(each, active=0, succeeded=each.succeeded + each.active) for kind, each in counts.items()
-            }
-        else:
-            ended = {kind: replace(each, active=0) for kind, each in counts.items()}
-        status = replace(self.status, replicas=ended)
-        if self._verdict is None:
-            message = f"TFJob {{name}} is suspended: {self._interrupts.received[0].name} stopped the engine."
-            status = self._having(RUNNING, message, status, holds=False, reason="TFJobSuspended")
-            status = self._having(SUSPENDED, message, status)
-        self._change(status, counted=True)
-
-    def _going_on(self, status: Status) -> Status:
-        """Return the status with Running, if the replicas that lead run and none waits for a new pod."""
-        leading = self._job.leader or "Worker"
-        runs = any(member.kind == leading and member.state is not State.ANEW for member in self._members)
-        if not runs or any(member.state is State.ANEW for member in self._members):
-            return status
-        return self._having(RUNNING, "TFJob {namespace}/{name} is running.", status)
-
-    def _having(
-        self, kind: str, message: str, status: Status | None = None, *, holds: bool = True, reason: str = ""
-    ) -> Status:
-        return (status or self.status).having(kind, self._named(message), _now(), status=holds, reason=reason)
-
-    def _named(self, message: str) -> str:
-        return message.format(name=self._job.name, namespace=self._job.namespace)
-
-    def _change(self, status: Status, *, counted: bool = False) -> None:
-        """Take a new status and hand it on, if it differs."""
-        if status.started is not None and not counted:
-            status = replace(status, replicas=self._counts(_SHOWN))
-        if status != self.status:
-            self.status = status
-            self._on_status(status)
-
-    def _counts(self, words: dict[State, str]) -> dict[str, Counts]:
-        found = {kind: Counts() for kind in self._job.replicas}
-        for member in self._members:
-            word = words.get(member.state, member.state.value)
-            found[member.kind] = replace(found[member.kind], **{word: getattr(found[member.kind], word) + 1})
-        return found
-
     def _first_worker_succeeded(self) -> bool:
-        first = next((member for member in self._members if member.name == "worker-0"), None)
-        return first is not None and first.state is State.SUCCEEDED
+        return any(member.name == "worker-0" and member.state is State.SUCCEEDED for member in self._members)
 
 
 def _kill(member: Member) -> None:
     if member.process is not None:
         member.process.kill()
-
-
-def _then(following: Next, pause: float | None) -> str:
-    return f"{following.value} in {pause:g} s" if pause else following.value
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

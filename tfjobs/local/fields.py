@@ -43,16 +43,16 @@ class Fields:
     def text(self, key: str, default: str = "") -> str:
         """Return text; null is the same as nothing."""
         value = self._or(key, default)
-        if not isinstance(value, str):
-            raise self.wrong(key, "expected text, in quotes")
+        if not isinstance(value, str) or "\0" in value:
+            raise self.wrong(key, "expected text, in quotes and without a zero byte")
         return value
 
     def choice(self, key: str, allowed: Collection[str], default: str) -> str:
         """Return one of a few words."""
         value = self._or(key, default)
         if value not in allowed:
-            words = nearest(str(value), [word or "''" for word in allowed])
-            raise self.wrong(key, f"expected one of Kubernetes' words; {words}")
+            *first, last = (word or "''" for word in allowed)
+            raise self.wrong(key, f"expected {', '.join(first)} or {last}")
         return str(value)
 
     def whole(self, key: str, least: int, default: int | None = None) -> int | None:
@@ -88,8 +88,8 @@ class Fields:
         """Return the texts in the list at ``key``."""
         found = self._list(key)
         for place, value in enumerate(found):
-            if not isinstance(value, str):
-                rule = "Kubernetes takes only text here; put it in quotes"
+            if not isinstance(value, str) or "\0" in value:
+                rule = "expected text, in quotes and without a zero byte"
                 raise InputError(f"{self.where(key)}[{place}]: {rule}, got {shown(value)}")
         return tuple(found)
 

@@ -34,7 +34,7 @@ class Interrupts:
 
 
 @contextlib.contextmanager
-def interrupts() -> Iterator[Interrupts]:
+def caught() -> Iterator[Interrupts]:
     """Yield the signals that come during a block; none in a thread beside the main one, which gets none."""
     source, wake = socket.socketpair()
     with source, wake:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -20,8 +21,11 @@ class Log:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab", buffering=0)
-        self._whole = True
+        self._file = path.open("a+b", buffering=0)
+        self._whole = self._file.seek(0, os.SEEK_END) == 0
+        if not self._whole:
+            self._file.seek(-1, os.SEEK_END)
+            self._whole = self._file.read(1) == b"\n"
 
     def write(self, data: bytes) -> None:
         """Keep what the replica wrote, as it is."""
@@ -79,4 +83,6 @@ def _pieces(line: bytes) -> list[bytes]:
 def _printable(line: bytes) -> str:
     """Return text that cannot change the terminal: no colours, no cursor, no bells."""
     text = _ESCAPE.sub("", line.decode("utf-8", "replace").removesuffix("\r")).replace("\t", "    ")
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

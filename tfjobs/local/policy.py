@@ -26,8 +26,10 @@ class Next(Enum):
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    IN_PLACE = "starts again in its pod"  # the operator does not see it: the pod goes on running
+    IN_PLACE = "starts again in its pod"
+    """The kubelet does that; the operator sees a pod that goes on running."""
     ANEW = "starts again in a new pod"
+    """The operator does that."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def verdict(job: Job, counts: Mapping[str, Counts], first_worker_succeeded: bool
 
     Args:
         job: The TFJob.
-        counts: Type -> how many replicas are in which state; one that waits for its start counts as active.
+        counts: Type -> how many replicas are in which state; one that waits for its start is active.
         first_worker_succeeded: Whether worker-0 ended well.
     """
     if _succeeded(job, counts, first_worker_succeeded):
@@ -109,7 +111,7 @@ def _succeeded(job: Job, counts: Mapping[str, Counts], first_worker_succeeded: b
     return all_workers or (first_worker_succeeded and job.success_policy != "AllWorkers")
 
 
-def waits_for(job: Job, kind: str, end: Verdict) -> bool:
+def may_run_on(job: Job, kind: str, end: Verdict) -> bool:
     """Return whether a replica that still runs may end by itself: where a cluster would let it run on.
 
     Parameter servers never end by themselves.

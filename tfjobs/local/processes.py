@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -12,7 +11,7 @@ import sys
 from pathlib import Path
 
 from parak8s.tfjobs.local.containers import Launch
-from parak8s.tfjobs.local.keeper import KILL, TERMINATE
+from parak8s.tfjobs.local.keeper import KILL, TERMINATE, message
 
 KEEPER = Path(__file__).with_name("keeper.py")
 KILLED = 128 + signal.SIGKILL
@@ -49,7 +48,7 @@ class Process:
         self.code: int | None = None
         """Exit code; None while it runs."""
         self._heard = b""
-        self._order(json.dumps(launch.arguments).encode() + b"\n")
+        self._order(message(launch.arguments))
 
     def listen(self) -> None:
         """Take what the keeper says. A keeper that is gone was killed, and its replica with it."""

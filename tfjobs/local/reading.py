@@ -106,6 +106,9 @@ def read(values: Mapping[str, Any]) -> Job:
         found = f"{values.get('apiVersion')} {values.get('kind')}"
         raise InputError(f"kind: expected a TFJob of kubeflow.org/v1, got {found}")
     metadata, spec = job.inner("metadata"), job.inner("spec")
+    for key in (*_DONE, *_NOT_DONE):
+        if key in spec.values:
+            raise InputError(f"{spec.where(key)}: no such field; it belongs into spec.runPolicy")
     spec.only(_SPEC)
     policy = spec.inner("runPolicy")
     policy.only((*_DONE, *_NOT_DONE))
@@ -170,8 +173,9 @@ def _container(pod: Fields, left_out: list[str]) -> Fields:
     containers = pod.each("containers")
     named = [each for each in containers if each.values.get("name") == CONTAINER]
     if len(named) != 1:
-        names = ", ".join(str(each.values.get("name")) for each in containers) or "none"
-        raise InputError(f"{pod.where('containers')}: expected one named {CONTAINER}, got {names}; rename the main one")
+        names = ", ".join(str(each.values.get("name")) for each in containers)
+        found = f"{names}; rename the one that trains" if names else "none; write it"
+        raise InputError(f"{pod.where('containers')}: expected one named {CONTAINER}, got {found}")
     (container,) = named
     left_out += [f"the container {each.values.get('name')}" for each in containers if each is not container]
     left_out += [
