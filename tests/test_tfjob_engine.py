@@ -349,13 +349,18 @@ def test_a_replica_that_is_killed_takes_its_children_along_and_starts_again(vict
 
 
 ENGINE = """
-import json, sys
+import json, os, sys, time
 from pathlib import Path
 from parak8s.errors import Stopped
 from parak8s.tfjobs.local import run
 folder = Path(sys.argv[1])
+def write(job):
+    (folder / "tfjob.json").write_text(json.dumps(job))
+    if len(sys.argv) > 3 and job["status"]["conditions"][-1]["type"] == "Running" and not os.fork():
+        (folder / "fork").write_text(str(os.getpid()))
+        time.sleep(600)
 try:
-    run(json.loads(sys.argv[2]), logs=folder, on_status=lambda job: (folder / "tfjob.json").write_text(json.dumps(job)))
+    run(json.loads(sys.argv[2]), logs=folder, on_status=write)
 except Stopped as stop:
     print(stop)
     sys.exit(stop.exit_code)
@@ -363,12 +368,12 @@ except Stopped as stop:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Callable[[dict[str, Any]], subprocess.Popen[str]]]:
+def engine(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start an engine as a process of its own."""
     found: list[subprocess.Popen[str]] = []
 
-    def start(job: dict[str, Any]) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", ENGINE, str(tmp_path), json.dumps(job)]
+    def start(job: dict[str, Any], *options: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", ENGINE, str(tmp_path), json.dumps(job), *options]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         found.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
         return found[-1]
@@ -385,6 +390,16 @@ def test_an_engine_that_is_killed_leaves_nobody_behind(tmp_path: Path, engine: A
     assert [pid for pid in pids if alive(pid)] == pids
     process.kill()
     wait_for(lambda: not any(map(alive, pids)))
+
+
+def test_forks_of_a_killed_engine_keep_no_replica_alive(tmp_path: Path, engine: Any) -> None:
+    process = engine(tfjob({"Worker": python(FAMILY.format(here=str(tmp_path)))}), "with a fork")
+    pids = family(tmp_path)
+    fork = int(wait_for(lambda: content(tmp_path / "fork")))
+    process.kill()
+    wait_for(lambda: not any(map(alive, pids)))
+    assert alive(fork)
+    os.kill(fork, signal.SIGKILL)
 
 
 SAVES = """

@@ -84,12 +84,14 @@ def test_the_terminal_shows_each_line_behind_the_name_of_its_replica() -> None:
     terminal.opened(["chief-0", "worker-0"])
     terminal.began("chief-0", 1, 4711)
     terminal.said("chief-0", "[bold]epoch 1 of 20, far beyond the width")
+    terminal.said("worker-0", "done")
     terminal.ended("worker-0", 137, "starts again")
     plain = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue()).splitlines()
     assert plain == [
-        "chief-0  | runs as process 4711",
+        "chief-0 runs as process 4711",
         "chief-0  | [bold]epoch 1 of 20, far beyond the width",
-        "worker-0 | ended with exit code 137: starts again",
+        "worker-0 | done",
+        "worker-0 ended with exit code 137: starts again",
     ]
-    assert "\x1b[36mchief-0" in screen.getvalue()
-    assert "\x1b[35mworker-0" in screen.getvalue()
+    assert "\x1b[36mchief-0  | " in screen.getvalue()
+    assert "\x1b[35mworker-0 | " in screen.getvalue()

@@ -8,10 +8,11 @@ hold a socket:
 - the keeper sends ``pid N`` and at the end ``exit N``; a process that a signal N ended counts as 128 + N.
 
 When the engine is gone, however it went, the socket ends and the keeper kills everything; the kernel tells it too, as
-others may hold the engine's end. When the keeper is killed, the kernel kills the replica (both ``PR_SET_PDEATHSIG``;
-the signal comes when the engine's thread ends, and that thread waits for the job). Processes that a replica leaves behind become the keeper's
-(``PR_SET_CHILD_SUBREAPER``), also those with a session of their own; it kills them when the replica itself has ended,
-as they would go with a container. Both are Linux's; elsewhere the replica's process group is killed.
+forks of the engine may hold its end. When the keeper is killed, the kernel kills the replica. Both are
+``PR_SET_PDEATHSIG``, which means the thread of the engine that waits for the job. Processes that a replica leaves
+behind become the keeper's (``PR_SET_CHILD_SUBREAPER``), also those with a session of their own; it kills them when the
+replica itself has ended, as they would go with a container. On systems other than Linux the socket and the replica's
+process group must do.
 """
 
 # pathlib alone would take 11 ms

@@ -18,32 +18,35 @@ class Terminal:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(highlight=False)
-        self._colours: dict[str, str] = {}
-        self._width = 0
+        self._console = console or Console(highlight=False, force_jupyter=False)
+        self._names: dict[str, str] = {}
 
     def opened(self, replicas: Sequence[str]) -> None:
         """Give every replica its colour."""
-        self._width = max(map(len, replicas))
-        self._colours = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(replicas)}
+        width = max(map(len, replicas))
+        for place, replica in enumerate(replicas):
+            with self._console.capture() as captured:
+                self._console.print(Text(f"{replica:<{width}} | ", COLOURS[place % len(COLOURS)]), end="")
+            self._names[replica] = captured.get()
 
     def began(self, replica: str, start: int, process: int) -> None:
         """Show the process that a user may watch or kill."""
         again = "" if start == 1 else f", start {start}"
-        self._print(replica, f"runs as process {process}{again}", "dim")
+        self._print(f"{replica} runs as process {process}{again}", "dim")
 
     def said(self, replica: str, line: str) -> None:
-        """Show a line."""
-        self._print(replica, line, "")
+        """Show a line; not by rich, which would take a hundred times as long and hold the replicas up."""
+        file, encoding = self._console.file, self._console.encoding
+        file.write(f"{self._names[replica]}{line.encode(encoding, 'replace').decode(encoding)}\n")
+        file.flush()
 
     def ended(self, replica: str, code: int, then: str) -> None:
         """Show how a replica ended, and what follows."""
-        self._print(replica, f"ended with exit code {code}: {then}", "dim" if code == 0 else "bold")
+        self._print(f"{replica} ended with exit code {code}: {then}", "dim" if code == 0 else "bold")
 
     def told(self, sentence: str) -> None:
         """Show what the engine says."""
-        self._console.print(Text(sentence, "bold"), soft_wrap=True)
+        self._print(sentence, "bold")
 
-    def _print(self, replica: str, text: str, style: str) -> None:
-        name = f"{replica:<{self._width}} | "
-        self._console.print(Text.assemble((name, self._colours.get(replica, "")), (text, style)), soft_wrap=True)
+    def _print(self, text: str, style: str) -> None:
+        self._console.print(Text(text, style), soft_wrap=True)
