@@ -180,6 +180,13 @@ def test_who_does_not_heed_sigterm_is_killed_after_its_grace(tmp_path: Path) -> 
     assert "ps-0 ended with exit code 137 (SIGKILL)" in log(tmp_path, "ps-0")
 
 
+def test_no_sigterm_is_lost_however_early_it_comes(tmp_path: Path) -> None:
+    server = replicas("sleep", "600", count=8, terminationGracePeriodSeconds=10)
+    run(tfjob({"Worker": replicas("true"), "PS": server}), logs=tmp_path)
+    ends = [re.findall("exit code ([0-9]+)", log(tmp_path, f"ps-{index}")) for index in range(8)]
+    assert ends == [["143"]] * 8
+
+
 def test_a_suspended_job_is_created_and_does_not_start(tmp_path: Path) -> None:
     done = run(tfjob({"Worker": replicas("true")}, suspend=True), logs=tmp_path / "logs")
     assert conditions(done) == [CREATED, ("Suspended", "True", "TFJobSuspended", "TFJob ecg is suspended.")]

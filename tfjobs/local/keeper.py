@@ -83,8 +83,10 @@ def _tell(engine: int, text: bytes) -> None:
 
 def _start(arguments: list[bytes]) -> int:
     keeper = os.getpid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # an early SIGTERM waits for the replica's program
     replica = os.fork()
     if replica:
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
         nothing = os.open(os.devnull, os.O_RDWR)
         for stream in (1, 2):  # so that the engine sees the end of the replica's output
             os.dup2(nothing, stream)
