@@ -111,7 +111,7 @@ def test_a_job_fails_at_its_backoff_limit(restart_policy: str, end: int, tmp_pat
     assert conditions(done)[-1] == ("Failed", "True", "TFJobFailed", message)
     code = f"ended with exit code {end}"
     assert len(re.findall(code, log(tmp_path, "worker-0"))) == 3
-    assert [each[3] for each in heard.heard if each[0] == "ended"] == [
+    assert [each[3] for each in heard.events if each[0] == "ended"] == [
         "starts again",
         "starts again in 0.1 s",
         "failed",

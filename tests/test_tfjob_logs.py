@@ -33,7 +33,7 @@ def test_every_byte_is_kept_behind_what_was_there(tmp_path: Path) -> None:
     assert lines[-1].endswith("end")
 
 
-def test_what_all_replicas_write_at_once_is_heardin_whole_lines(tmp_path: Path) -> None:
+def test_what_all_replicas_write_at_once_is_told_in_whole_lines(tmp_path: Path) -> None:
     write = (
         "import os, sys, json\n"
         "me = json.loads(os.environ['TF_CONFIG'])['task']['index']\n"

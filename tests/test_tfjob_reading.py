@@ -175,7 +175,7 @@ def test_what_a_laptop_cannot_do_is_listed_once(tmp_path: Path) -> None:
     job["spec"]["runPolicy"]["ttlSecondsAfterFinished"] = 60
     heard = Heard()
     run(job, logs=tmp_path, narrator=heard)
-    assert heard.heard[0] == (
+    assert heard.events[0] == (
         "told",
         "a laptop leaves out: ttlSecondsAfterFinished, the container istio-proxy, image, resources, volumes, "
         "nodeSelector",
@@ -211,7 +211,7 @@ def test_tf_config_is_what_the_operator_writes_and_leaves_the_evaluator_out(kind
         ("Chief", '{"worker":{},"ps":[]}'),
     ],
 )
-def test_dynamic_workers_are_heardof_parameter_servers_and_themselves(kind: str, sparse: str) -> None:
+def test_dynamic_workers_are_told_of_parameter_servers_and_themselves(kind: str, sparse: str) -> None:
     one, two = replicas("true"), replicas("true", count=2)
     values = tfjob({"Chief": one, "Worker": two, "PS": one})
     values["spec"]["enableDynamicWorker"] = True

@@ -75,26 +75,26 @@ class Heard:
     """Keeps what it is told."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[Any, ...]] = []
+        self.events: list[tuple[Any, ...]] = []
 
     def opened(self, replicas: Any) -> None:
-        self.heard.append(("opened", *replicas))
+        self.events.append(("opened", *replicas))
 
     def began(self, replica: str, start: int, process: int) -> None:
-        self.heard.append(("began", replica, start, process))
+        self.events.append(("began", replica, start, process))
 
     def said(self, replica: str, line: str) -> None:
-        self.heard.append(("said", replica, line))
+        self.events.append(("said", replica, line))
 
     def ended(self, replica: str, code: int, then: str) -> None:
-        self.heard.append(("ended", replica, code, then))
+        self.events.append(("ended", replica, code, then))
 
     def told(self, sentence: str) -> None:
-        self.heard.append(("told", sentence))
+        self.events.append(("told", sentence))
 
     def lines(self, replica: str) -> list[str]:
         """Return the lines of one replica."""
-        return [each[2] for each in self.heard if each[:2] == ("said", replica)]
+        return [each[2] for each in self.events if each[:2] == ("said", replica)]
 
 
 INDEX = [

@@ -114,7 +114,7 @@ class Engine:
         following = policy.next_of(self._job.replicas[member.kind].restart_policy, code)
         again = following in (Next.IN_PLACE, Next.ANEW)
         self._restarts += again
-        member.state = State[following.name]
+        member.state = State[following.name]  # they have the same names
         end = policy.past_backoff_limit(self._job.backoff_limit, self._restarts, following is Next.FAILED)
         end = end or policy.verdict(self._job, self._book.counts(expected=True), self._first_worker_succeeded())
         if end is not None:
