@@ -97,7 +97,7 @@ def _run(file: Path, overrides: list[str] | None, output: Path | None, only: str
     experiment = load(file, overrides or ())
     with _stoppable(), console.Console() as screen:
         layout = run_steps(experiment, output, narrator=screen, observers=[screen], only=only)
-    _conclude(layout, judged=only in (None, "gate", "register"))
+    conclude(layout, judged=only in (None, "gate", "register"))
 
 
 def _run_pipeline(file: Path, overrides: list[str] | None, output: Path | None, points: Path | None) -> None:
@@ -110,7 +110,7 @@ def _run_pipeline(file: Path, overrides: list[str] | None, output: Path | None, 
     request = Request.read(file, overrides or (), points)
     with _stoppable(), console.Console() as screen:
         layout = run_tasks(request, output, narrator=screen)
-    _conclude(layout, judged=True)
+    conclude(layout, judged=True)
 
 
 @contextlib.contextmanager
@@ -121,7 +121,7 @@ def _stoppable() -> Iterator[None]:
         raise Stopped("stopped; the same command goes on from here") from None
 
 
-def _conclude(layout: "Layout", *, judged: bool) -> None:
+def conclude(layout: "Layout", *, judged: bool) -> None:
     """Print the verdict, if there can be a new one, and where everything is; leave with 3 if the gate said no."""
     from parak8s import console
 
@@ -202,12 +202,13 @@ def report(
     """Write report.html of a run directory again."""
     from parak8s.report import write_report
 
-    typer.echo(f"report  {writereport_error(directory)}")
+    typer.echo(f"report  {write_report(directory)}")
 
 
 app.command()(cli_pipelines.plan)
 app.command("compile")(cli_pipelines.compile_)
 app.command()(cli_pipelines.submit)
+app.command()(cli_jobs.distribute)
 app.command(hidden=True)(cli_jobs.replica)
 cli_pipelines.manifest.command("tfjob")(cli_jobs.tfjob_manifest)
 app.add_typer(cli_pipelines.manifest, name="manifest")

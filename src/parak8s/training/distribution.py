@@ -38,6 +38,7 @@ class Together:
         hang_s: How long no step may happen.
         meeting: Where the leader meets them.
         told: What the leader told this one; empty for the leader.
+        certify: Whether the leader trains alone too, afterwards, and compares.
     """
 
     team: Team
@@ -45,6 +46,7 @@ class Together:
     hang_s: float
     meeting: Meeting | None = None
     told: Mapping[str, Any] = field(default_factory=dict)
+    certify: bool = False
 
 
 @contextlib.contextmanager

@@ -107,9 +107,7 @@ class Loop:
     def _apply(self, gradients: Sequence[tf.Tensor]) -> None:
         self.optimizer.apply(gradients, self.model.trainable_variables)
 
-    def _gradients(
-        self, size: int, inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
+    def _gradients(self, size: int, inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Return this device's part of the sums of the batch, and then of each gradient of its mean loss."""
         rows, (first, _) = rows_here(size), self.rows(size)
         inputs, labels, weights = (each[rows.start - first : rows.stop - first] for each in (inputs, labels, weights))

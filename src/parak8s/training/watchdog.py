@@ -52,7 +52,7 @@ class Watchdog:
             self._happened.clear()
         print(  # noqa: T201 - the last words of the process
             f"parak8s: no step for {self.limit_s:g} s: another replica hangs, or cannot be reached. The job goes on from its "
-            "last checkpoint when it is started again; compute.job.hang_s says how long to wait",
+            "last checkpoint when it is started again; compute.job.peer_timeout_s says how long to wait",
             file=sys.stderr,
             flush=True,
         )
