@@ -51,7 +51,7 @@ def trained(directory: Path, dataset: Path, replicas: dict[str, int], **settings
 
 
 @pytest.fixture(scope="module")
-def alone(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def alone(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return trained(tmp_path_factory.mktemp("one") / "d", dataset, {"Worker": 1})["alone"]
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import sys
-import traceback
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -12,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from parak8s import cli_jobs, cli_pipelines
+from parak8s.cli_endings import conclude, report_error
 from parak8s.cli_pipelines import File, Overrides
-from parak8s.errors import FAILED, GATE_REFUSED, InputError, ParaK8sError, Stopped, from_os_error
-from parak8s.secrets import redacted
+from parak8s.errors import InputError, ParaK8sError, Stopped, from_os_error
 
 if TYPE_CHECKING:
-    from parak8s.layout import Layout
+    pass
 
 app = typer.Typer(
     name="parak8s",
@@ -121,17 +120,6 @@ def _stoppable() -> Iterator[None]:
         raise Stopped("stopped; the same command goes on from here") from None
 
 
-def conclude(layout: "Layout", *, judged: bool) -> None:
-    """Print the verdict, if there can be a new one, and where everything is; leave with 3 if the gate said no."""
-    from parak8s import console
-
-    verdict = layout.gate / "verdict.json"
-    refused = judged and verdict.is_file() and console.print_verdict(verdict)
-    console.print_places(layout)
-    if refused:
-        raise typer.Exit(GATE_REFUSED)
-
-
 @app.command()
 def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Experiment files.", show_default=False)],
@@ -224,18 +212,6 @@ def main() -> None:
         sys.exit(report_error(error if isinstance(error, ParaK8sError) else from_os_error(error), error))
     except Exception as error:
         sys.exit(report_error(error))
-
-
-def report_error(error: Exception, cause: Exception | None = None) -> int:
-    """Say on stderr what went wrong, with a traceback if ``--debug`` is given; return the exit code."""
-    known = isinstance(error, ParaK8sError)
-    message = (
-        str(error) if known else f"{type(error).__name__}: {error}\nThis is a bug in ParaK8s; --debug shows where."
-    )
-    if "--debug" in sys.argv:
-        traceback.print_exception(cause or error)
-    typer.echo(f"parak8s: {redacted(message)}", err=True)
-    return error.exit_code if isinstance(error, ParaK8sError) else FAILED
 
 
 if __name__ == "__main__":

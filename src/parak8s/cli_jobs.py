@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from parak8s.cli_endings import conclude, report_error
 from parak8s.cli_pipelines import File, Namespace, Overrides
 from parak8s.errors import EnvironmentFault, InputError, ParaK8sError, from_os_error
 
@@ -49,8 +50,6 @@ def distribute(
     layout = _run_here(experiment, output, certify=certify)
     if certify:
         console.print_certificate(layout.training / "certificate.json")
-    from parak8s.cli import conclude
-
     conclude(layout, judged=True)
 
 
@@ -84,23 +83,20 @@ def _run_here(experiment: "Experiment", output: Path | None, *, certify: bool) -
     conditions = {each["type"]: each for each in ended["status"]["conditions"] if each["status"] == "True"}
     if "Failed" in conditions:
         raise EnvironmentFault(
-            f"{conditions['Failed']['message']} What each replica said is in {layout.root / 'logs'}; the same command goes "
-            "on from the last checkpoint"
+            f"{conditions['Failed']['message']} What each replica said is in {layout.root / 'logs'}; the same command "
+            "goes on from the last checkpoint"
         )
     return layout
 
 
 def replica(
-    experiment: Annotated[
-        str, typer.Argument(metavar="EXPERIMENT", help="Text of the experiment.", show_default=False)
-    ],
+    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Its text.", show_default=False)],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder that all replicas see.")],
     only: Annotated[str | None, typer.Option(metavar="train", help="Train the dataset in DIR, and no more.")] = None,
     certify: Annotated[bool, typer.Option("--certify", help="Train on one worker too, and compare.")] = False,
 ) -> None:
     """Take part in a run as the replica that TF_CONFIG names; TFJobs call it."""
     from parak8s import console, loading
-    from parak8s.cli import report_error
     from parak8s.replica import take_part
 
     code = 0

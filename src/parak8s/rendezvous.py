@@ -1,8 +1,8 @@
 """Where the replicas of a job meet before they train: the leader learns who is there, the others when to begin.
 
-TensorFlow waits for ever, and in silence, for a worker that does not come. So the leader listens at its own address first,
-while TensorFlow does not need it yet, and says who is missing when the time is over. The others stay connected while the
-leader prepares the data: whoever dies then is noticed at once.
+TensorFlow waits for ever, and in silence, for a worker that does not come. So the leader listens at its own address
+first, while TensorFlow does not need it yet, and says who is missing when the time is over. The others stay connected
+while the leader prepares the data: whoever dies then is noticed at once.
 """
 
 from __future__ import annotations

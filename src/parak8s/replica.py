@@ -14,6 +14,7 @@ from parak8s.layout import Layout
 from parak8s.rendezvous import Meeting, attend
 from parak8s.run import Narrator, run
 from parak8s.team import Team
+from parak8s.training import determinism
 
 if TYPE_CHECKING:
     from parak8s.training.distribution import Together
@@ -45,13 +46,15 @@ def take_part(
         Interrupted: This replica, or another one, was asked to stop.
     """
     team = Team.from_environment()
+    if team is not None:
+        determinism.prepare(experiment)  # TensorFlow is there before the replicas meet
     if team is None or team.leads:
         refuse_lost_tracking(experiment)
         _lead(team, experiment, root, narrator, observers, train_only, certify)
     elif team.role == "evaluator":
         return  # the leader measures; there is nothing left to do
     elif team.coordinated:
-        _serve(team, experiment)
+        _serve(team)
     else:
         _follow(team, experiment)
 
@@ -86,9 +89,7 @@ def _train(experiment: Experiment, root: Path, observers: Sequence[Observer], to
 
 def _follow(team: Team, experiment: Experiment) -> None:
     from parak8s.steps.train import train
-    from parak8s.training import determinism
 
-    determinism.prepare(experiment)  # TensorFlow is there before the leader begins
     told = attend(team, experiment.compute.job.rendezvous_s)
     if told["begin"]:
         train(
@@ -96,10 +97,7 @@ def _follow(team: Team, experiment: Experiment) -> None:
         )
 
 
-def _serve(team: Team, experiment: Experiment) -> None:
-    from parak8s.training import determinism
-
-    determinism.prepare(experiment)
+def _serve(team: Team) -> None:
     from parak8s.training.devices import serve
 
     serve(team)

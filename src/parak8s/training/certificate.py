@@ -54,7 +54,7 @@ def _apart(one: float | None, other: float | None) -> float:
 
 
 def _distance(one: keras.Model, other: keras.Model) -> dict[str, float]:
-    """Return the Euclidean distance of all weights, absolute and relative to their length, and the largest difference."""
+    """Return the Euclidean distance of all weights, also relative to their length, and the largest difference."""
     mine, its = (
         np.concatenate([value.ravel() for value in model.get_weights()]).astype(float) for model in (one, other)
     )

@@ -34,7 +34,7 @@ def termination() -> Iterator[Callable[[], bool]]:
         yield came.is_set
         return
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def note(_number: int, _frame: FrameType | None) -> None:
         came.set()
         signal.signal(signal.SIGTERM, before)
 

@@ -140,13 +140,13 @@ class Loop:
             InputError: TensorFlow has no deterministic form of an operation, and is told to be deterministic.
         """
         started, sums, done = time.perf_counter(), np.array([begun.loss, begun.right, begun.examples]), begun.steps
-        for size, chunk in self.chunks(batches, done):
+        for size, (inputs, labels, weights) in self.chunks(batches, done):
             try:
-                sums += self.steps(*chunk, size).numpy()
+                sums += self.steps(inputs, labels, weights, size).numpy()
             except tf.errors.UnimplementedError as error:
                 reason = next((line.strip() for line in str(error).splitlines() if "determinis" in line), str(error))
                 raise InputError(f"{reason} Write reproducibility: close, or training.jit: false") from error
-            done += len(chunk[1])
+            done += len(labels)
             observe(done, len(batches))
             if done < len(batches) and self.crew.any(stop()):
                 break
