@@ -59,12 +59,14 @@ class Moment:
         pods: See :func:`pod`.
         events: See :func:`event`.
         gone: The job is no longer there.
+        until_read: Pod whose log, as far as it is written, somebody reads before things go on.
     """
 
     status: Json = field(default_factory=dict)
     pods: list[Json] = field(default_factory=list)
     events: list[Json] = field(default_factory=list)
     gone: bool = False
+    until_read: str = ""
 
 
 @dataclass
@@ -92,6 +94,7 @@ class KubernetesServer:
     jobs: dict[str, Json] = field(default_factory=dict)
     looks: int = 0
     looks_at_the_end: int = 0
+    read: set[str] = field(default_factory=set)
     cuts: list[int] = field(default_factory=list)
     uri: str = ""
     _planned: list[tuple[str, int | str | Refused]] = field(default_factory=list)
@@ -179,7 +182,9 @@ class KubernetesServer:
 
     def get_job(self, _: Request, name: str) -> Json:
         job = self._job(name)
-        self.looks += 1
+        if not self.looks or self.now.until_read in ("", *self.read):
+            self.looks += 1
+            self.read.clear()
         ending = job["metadata"].get("deletionTimestamp")
         self.looks_at_the_end += bool(ending)
         if self.now.gone or self.looks_at_the_end > 1:  # the first look finds its pods still ending
@@ -232,6 +237,8 @@ class KubernetesServer:
             # two lines share every stamp, and the fraction is written without zeros at its end, as Go does
             stamp = f"2026-11-22T10:{attempt:02}:{number // 2:02}.5Z " if "timestamps" in request.query else ""
             yield f"{stamp}{line}\n"
+        if "follow" in request.query:
+            self.read.add(name)
         while "follow" in request.query and not self.stopped and self._runs(name, uid, attempt):
             time.sleep(0.005)
 

@@ -110,8 +110,9 @@ def follow(
             if job is None:
                 return story.deleted()
             uid = str(job["metadata"]["uid"])
-            story.tell(job, time.monotonic() - started)
             log.at(leader(story.seen))
+            story.tell(job, time.monotonic() - started)
+            log.begin()
             if is_over(job):
                 log.read_to_the_end()
                 return story.outcome(job)

@@ -94,13 +94,18 @@ class LeaderLog:
             self._changed.notify_all()
 
     def at(self, leader: Replica | None) -> None:
-        """Say which pod leads now, after every look at the job; a new attempt is read from its first line."""
+        """Say which pod leads now, at every look at the job; when its container ended, return with its last line."""
         with self._changed:
             self._now = leader
             self._looks += 1
             self._changed.notify_all()
+        if leader is None or leader.attempt != self._attempt or _is_over(leader):
+            self._finish(TO_THE_END_S)
+
+    def begin(self) -> None:
+        """Read what the leader says, when this is a new attempt of it: from its first line."""
+        leader = self._now
         if leader is not None and leader.has_begun and leader.attempt != self._attempt:
-            self._finish(CONNECT_S)
             self._attempt = leader.attempt
             if leader.uid != self._seen.uid:
                 self._seen = _Seen(leader.uid)
@@ -124,9 +129,10 @@ class LeaderLog:
         try:
             if replica.restarts:  # what the container before said after the connection broke
                 self._persistently(replica, previous=True)
-            while self._stopped is False and self._goes_on(replica):
+            while not self._stopped and self._goes_on(replica):
                 self._follow(replica)
-            self._persistently(replica)
+            if self._now is None or self._now.attempt == replica.attempt:
+                self._persistently(replica)
         except Forbidden as fault:
             self._say(f"the log of {replica.name} cannot be read: {fault}")
 
