@@ -13,6 +13,12 @@ PIP_OPTIONS := --quiet --disable-pip-version-check --no-cache-dir
 UV := .uv/bin/uv
 BIN := .venv/bin
 RUFF_FILES := src components data models pipelines tfjobs tests benchmarks
+# What the shipped TFJobs need beside the experiments: a claim named runs, on which the run and MLflow's database lie.
+TFJOB := -s 'compute.volumes=[{claim: runs, path: /mnt/runs}]' -s compute.runs=/mnt/runs \
+	-s tracking.uri=sqlite:////mnt/runs/mlflow.db
+TWO_WORKERS := -s compute.workers=2
+FOUR_GPUS := -s compute.workers=4 -s compute.gpus=1 -s compute.shared_memory=2Gi -s 'compute.job.gang={}'
+PARAMETER_SERVER := -s compute.workers=2 -s compute.parameter_servers=1
 
 .PHONY: help install demo test test-slow check compile schema bench audit clean
 
@@ -46,11 +52,16 @@ check: install ## Format, lint, types, import contracts, shipped schema
 	$(BIN)/parak8s schema | diff - experiments/schema.json
 	$(BIN)/parak8s validate experiments/*.yaml
 
-compile: install ## Write the components' yaml and pipelines/compiled again
+compile: install ## Write the components' yaml, pipelines/compiled and tfjobs/*.yaml again
 	$(BIN)/python -m parak8s.components
 	$(BIN)/parak8s compile experiments/ecg.yaml -o pipelines/compiled/ecg.yaml
 	$(BIN)/parak8s compile experiments/xray.yaml -o pipelines/compiled/xray.yaml
 	$(BIN)/parak8s compile experiments/ecg.yaml --points experiments/points/ecg.yaml --parallelism 10 -o pipelines/compiled/sweep.yaml
+	set -e; for name in ecg xray; do job="$(BIN)/parak8s manifest tfjob experiments/$$name.yaml"; \
+	  $$job $(TFJOB) $(TWO_WORKERS) -s name=$$name > tfjobs/$$name.yaml; \
+	  $$job $(TFJOB) $(FOUR_GPUS) -s name=$$name-gpus > tfjobs/$$name-gpus.yaml; \
+	  $$job $(TFJOB) $(PARAMETER_SERVER) -s name=$$name-ps > tfjobs/$$name-ps.yaml; \
+	done
 
 schema: install ## Write experiments/schema.json again
 	$(BIN)/parak8s schema > experiments/schema.json

@@ -18,7 +18,7 @@ from parak8s.loading import parse, parse_sections
 from parak8s.secrets import redacted, without_passwords
 
 if TYPE_CHECKING:
-    from parak8s.training.loop import Observer
+    from parak8s.training.fitting import Observer
 
 SENTENCE, EXIT_CODE = "parak8s: ", "exit code "
 """How a task's log begins the lines that say why it failed."""

@@ -94,7 +94,11 @@ class ArrayDataset(keras.utils.PyDataset):
 
     def take(self, start: int, stop: int) -> Batch:
         """Return the examples from ``start`` up to ``stop`` of the epoch's order, read in one go."""
-        rows = self._rows[start:stop]
+        return self.at(slice(start, stop))
+
+    def at(self, places: slice | NDArray[np.intp]) -> Batch:
+        """Return the examples at ``places`` of the epoch's order, read in one go."""
+        rows = self._rows[places]
         labels = self.labels[rows]
         return self.inputs[rows], labels, self.class_weights[labels]
 

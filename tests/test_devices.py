@@ -31,7 +31,7 @@ from parak8s.data.batches import ArrayDataset
 from parak8s.data.examples import Examples
 from parak8s.experiment import Compute, Training
 from parak8s.training.devices import strategy_for
-from parak8s.training.loop import fit
+from parak8s.training.fitting import fit
 
 folder = Path(sys.argv[1])
 random, labels = np.random.default_rng(0), np.arange(130, dtype=np.int32) % 3

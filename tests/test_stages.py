@@ -21,7 +21,7 @@ from parak8s.errors import InputError
 from parak8s.experiment import Data, EarlyStopping, Experiment, FineTune, ModelSpec, Optimizer, Schedule, Training
 from parak8s.models.signals import SignalAugmentation
 from parak8s.training import determinism
-from parak8s.training.loop import Outcome, fit
+from parak8s.training.fitting import Outcome, fit
 from parak8s.training.progress import Record
 from parak8s.training.stages import stages
 

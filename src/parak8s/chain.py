@@ -16,7 +16,8 @@ from parak8s.layout import Layout
 if TYPE_CHECKING:
     from parak8s.data.prepared import Manifest
     from parak8s.tracking import Tracker
-    from parak8s.training.loop import Observer
+    from parak8s.training.distribution import Together
+    from parak8s.training.fitting import Observer
     from parak8s.training.progress import Record
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class Context:
     fingerprint: str
     tracker: Tracker
     observers: Sequence[Observer] = ()
+    together: Together | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def _train(context: Context, folder: Path) -> str:
 
     files.write_json(context.layout.environment, provenance.environment(context.experiment))
     observers = [*context.observers, LiveLog(context)]
-    outcome = train(context.experiment, context.layout.dataset, folder, observers)
+    outcome = train(context.experiment, context.layout.dataset, folder, observers, context.together)
     last = outcome.records[outcome.kept_epoch - 1]
     early = ", stopped early" if outcome.stopped_early else ""
     return f"{len(outcome.records)} epochs{early}; kept {last.epoch}: val_accuracy {last.val_accuracy:.4f}"

@@ -19,6 +19,10 @@ from parak8s.layout import Layout
 from parak8s.secrets import without_passwords
 
 
+OF_THE_JOB = (".lock", "tfjob.json", "logs")
+"""What may lie in the directory of a run before it begins."""
+
+
 @dataclass(frozen=True)
 class Claim:
     """One point's claim on a directory.
@@ -62,7 +66,7 @@ class Claim:
         if root.exists() and not root.is_dir():
             raise InputError(f"{root}: is a file; -o wants a folder")
         if root.is_dir() and not self.layout.identity.is_file():
-            found = sorted(path.name for path in root.iterdir() if path.name != ".lock")
+            found = sorted(path.name for path in root.iterdir() if path.name not in OF_THE_JOB)
             if found:
                 raise InputError(f"{root}: holds {found[0]!r} and no run; choose a new or an empty folder with -o")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parak8s import cli_pipelines
+from parak8s import cli_jobs, cli_pipelines
 from parak8s.cli_pipelines import File, Overrides
 from parak8s.errors import FAILED, GATE_REFUSED, InputError, ParaK8sError, Stopped, from_os_error
 from parak8s.secrets import redacted
@@ -148,7 +148,7 @@ def validate(
             failures.setdefault(str(error), error)
         else:
             typer.echo(f"{file}: valid ({experiment.name}: {experiment.data.loader}, {experiment.model.builder})")
-    codes = [_report(error) for error in failures.values()]
+    codes = [report_error(error) for error in failures.values()]
     if codes:
         raise typer.Exit(max(codes))
 
@@ -202,12 +202,14 @@ def report(
     """Write report.html of a run directory again."""
     from parak8s.report import write_report
 
-    typer.echo(f"report  {write_report(directory)}")
+    typer.echo(f"report  {writereport_error(directory)}")
 
 
 app.command()(cli_pipelines.plan)
 app.command("compile")(cli_pipelines.compile_)
 app.command()(cli_pipelines.submit)
+app.command(hidden=True)(cli_jobs.replica)
+cli_pipelines.manifest.command("tfjob")(cli_jobs.tfjob_manifest)
 app.add_typer(cli_pipelines.manifest, name="manifest")
 
 
@@ -218,12 +220,12 @@ def main() -> None:
     try:
         app(arguments, prog_name="parak8s")  # Typer answers a wrong usage itself, with exit code 2, and then exits
     except (ParaK8sError, OSError) as error:
-        sys.exit(_report(error if isinstance(error, ParaK8sError) else from_os_error(error), error))
+        sys.exit(report_error(error if isinstance(error, ParaK8sError) else from_os_error(error), error))
     except Exception as error:
-        sys.exit(_report(error))
+        sys.exit(report_error(error))
 
 
-def _report(error: Exception, cause: Exception | None = None) -> int:
+def report_error(error: Exception, cause: Exception | None = None) -> int:
     """Say on stderr what went wrong, with a traceback if ``--debug`` is given; return the exit code."""
     known = isinstance(error, ParaK8sError)
     message = (

@@ -15,7 +15,8 @@ from parak8s.experiment import Experiment, flatten
 from parak8s.layout import Layout
 
 if TYPE_CHECKING:
-    from parak8s.training.loop import Observer
+    from parak8s.training.distribution import Together
+    from parak8s.training.fitting import Observer
 
 
 class Narrator(Protocol):
@@ -35,6 +36,7 @@ def run(
     narrator: Narrator,
     observers: Sequence[Observer] = (),
     only: str | None = None,
+    together: Together | None = None,
 ) -> Layout:
     """Run all steps, or ``only`` one of them, and return where everything lies.
 
@@ -44,6 +46,7 @@ def run(
         narrator: Told of every step.
         observers: Told of every training step and epoch.
         only: Name of a single step; those before it must be finished.
+        together: The other replicas that take part in the training.
 
     Raises:
         InputError: The data or the file breaks a rule, or ``root`` holds another point's run.
@@ -57,7 +60,7 @@ def run(
     digest = identify(experiment)[1]
     fingerprint = provenance.fingerprint(experiment, digest)
     layout = Layout(root or Path("runs") / experiment.name / fingerprint)
-    context = Context(experiment, layout, digest, fingerprint, Tracker(experiment), observers)
+    context = Context(experiment, layout, digest, fingerprint, Tracker(experiment), observers, together)
     claim = claims.Claim(layout, experiment, fingerprint, digest)
     with claim.held(unless=[name for step in STEPS for name in (step.folder, f".{step.folder}.partial")]):
         try:

@@ -20,6 +20,15 @@ from parak8s.experiment.rules import (
 )
 
 NotBelowZero = Annotated[int, Field(ge=0)]
+GREATEST = 2**31 - 1
+"""Of an int32, which most numbers of Kubernetes are."""
+Seconds = Annotated[int, Field(ge=1, le=GREATEST)]
+
+
+def lies_in(path: str, folder: str) -> bool:
+    """Return whether the absolute ``path`` is ``folder`` or lies below it, as paths in a pod are written."""
+    inner, outer = posixpath.normpath(path), posixpath.normpath(folder)
+    return inner == outer or inner.startswith(f"{outer.rstrip('/')}/")
 
 
 class Toleration(Section):
@@ -56,6 +65,46 @@ class Secret(Section):
     """Environment variable -> key in the Secret, such as ``{AWS_SECRET_ACCESS_KEY: secretkey}``."""
 
 
+class Gang(Section):
+    """All pods of a job are placed together or none is. The operator must have been started with a gang scheduler."""
+
+    queue: Name | None = None
+    """Queue of Volcano; null: its default."""
+    timeout_s: Seconds | None = None
+    """How long the scheduler plugins try to place all pods before they begin anew."""
+
+
+class Job(Section):
+    """How a distributed training lives and ends: the ``runPolicy`` of a TFJob, and how long replicas wait."""
+
+    rendezvous_s: Seconds = 600
+    """How long a replica waits for the others to come before it ends with 200, to be started again."""
+    peer_timeout_s: Seconds = 300
+    """How long a replica waits for a peer that has fallen silent before it ends with 200."""
+    grace_s: Seconds = 120
+    """Time to save in, from SIGTERM (a preemption, say) to SIGKILL."""
+    backoff_limit: Annotated[int, Field(ge=0, le=GREATEST)] | None = None
+    """Restarts after which the job has failed; null: six for each replica."""
+    deadline_s: Seconds | None = None
+    """Longest life of the job, with all restarts; null: none."""
+    clean_pods: Literal["Running", "All", "None"] = "Running"
+    """Pods that are deleted when the job has ended: ``Running`` keeps those that have ended too, for their logs."""
+    ttl_s: Annotated[int, Field(ge=0, le=GREATEST)] | None = None
+    """When an ended job is deleted, with its pods; null: never."""
+    success_policy: Literal["AllWorkers"] | None = None
+    """Who must end well for the job to have succeeded; null: the leader (chief, or worker 0)."""
+    suspend: bool = False
+    """Create the job without pods; it begins when somebody sets this to false."""
+    queue: Name | None = None
+    """LocalQueue of Kueue: the job is created suspended, and Kueue lets it begin."""
+    priority_class: Name | None = None
+    """PriorityClass of the pods."""
+    gang: Gang | None = None
+    """``{}`` or more: all pods start together; null: as the nodes have room."""
+    user: Annotated[int, Field(ge=1, le=GREATEST)] | None = 1000
+    """Number of the user and group that the pods run as; null: the platform chooses (OpenShift)."""
+
+
 class Compute(Section):
     """What one training takes on a cluster."""
 
@@ -76,6 +125,10 @@ class Compute(Section):
     """Labels of the nodes on which the model is trained, such as ``{accelerator: a100}``."""
     tolerations: tuple[Toleration, ...] = ()
     volumes: tuple[Volume, ...] = ()
+    runs: AbsolutePath | None = None
+    """Folder on one of ``volumes`` in which a distributed training works, in a folder named after the job."""
+    job: Job = Job()
+    """How a distributed training lives and ends."""
     secrets: tuple[Secret, ...] = ()
     service_account: Name | None = None
     """Kubernetes account that the pods run as; null: the server's default."""
@@ -99,6 +152,19 @@ class Compute(Section):
         twice = sorted({path for path in paths if paths.count(path) > 1})
         if twice:
             raise RuleError("volumes", f"{', '.join(twice)} is mounted twice; give each volume a path of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _runs_lie_on_a_volume(self) -> Self:
+        if self.runs and not any(lies_in(self.runs, volume.path) for volume in self.volumes):
+            raise RuleError("runs", f"must lie on one of compute.volumes, got {self.runs}; mount a claim there")
+        return self
+
+    @model_validator(mode="after")
+    def _parameter_servers_are_ended(self) -> Self:
+        if self.parameter_servers and self.job.clean_pods == "None":
+            message = "with parameter servers write Running or All: they would go on for ever after the training"
+            raise RuleError("job.clean_pods", message)
         return self
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from parak8s import data, files
 from parak8s.data import prepared
@@ -15,25 +15,51 @@ from parak8s.training import determinism
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
     from parak8s.data.loader import Loader
-    from parak8s.training.loop import Observer, Outcome
+    from parak8s.training.distribution import Together
+    from parak8s.training.fitting import Observer, Outcome
 
 
-def train(experiment: Experiment, dataset: Path, training: Path, observers: Sequence[Observer] = ()) -> Outcome:
+def train(
+    experiment: Experiment,
+    dataset: Path,
+    training: Path,
+    observers: Sequence[Observer] = (),
+    together: Together | None = None,
+) -> Outcome:
     """Write ``model.keras`` and ``history.json`` into ``training``; go on from the checkpoints that are there.
 
-    ``training.tensorboard`` adds the folder ``tensorboard``.
+    ``training.tensorboard`` adds the folder ``tensorboard``. One of several replicas trains with the others, who see
+    the same folders; the leader writes.
 
     Raises:
         InputError: The dataset is not whole, the loss is no longer a number, or pretrained weights do not fit.
-        EnvironmentFault: Pretrained weights cannot be fetched.
+        EnvironmentFault: Pretrained weights cannot be fetched, or a replica is lost.
     """
     determinism.prepare(experiment)
+    from parak8s.training import distribution
+
+    with distribution.strategy(experiment, dataset, training, together) as (strategy, watching):
+        outcome, history, model = _fitted(experiment, dataset, training, [*watching, *observers], strategy)
+    if together is None or together.team.leads:
+        model.save(training / "model.keras")
+        files.write_json(training / "history.json", history)
+    return outcome
+
+
+def _fitted(
+    experiment: Experiment,
+    dataset: Path,
+    training: Path,
+    observers: Sequence[Observer],
+    strategy: tf.distribute.Strategy,
+) -> tuple[Outcome, dict[str, Any], keras.Model]:
+    """Return how the training went, what history.json is to say of it, and the model."""
     from parak8s.data.batches import rows_at_once
     from parak8s.models import backbones
-    from parak8s.training.devices import strategy_for
-    from parak8s.training.loop import fit
+    from parak8s.training.fitting import fit
     from parak8s.training.tensorboard import TensorBoard
 
     manifest = prepared.verify(dataset)
@@ -43,22 +69,18 @@ def train(experiment: Experiment, dataset: Path, training: Path, observers: Sequ
     batches = loader.batches(dataset, "train", batch_size=batch_size, shuffle=True, seed=seed, class_weights=weights)
     validation = loader.batches(dataset, "validation", batch_size=max(batch_size, rows_at_once(manifest.input_shape)))
     boards = [TensorBoard(training)] if experiment.training.tensorboard else []
-    with strategy_for(experiment.compute).scope():
+    with strategy.scope():
         model = _built(experiment, loader, manifest)
         begun_with = {"weights": experiment.model.params.get("weights"), "digest": backbones.weights_digest(model)}
         outcome = fit(model, experiment.training, batches, validation, training, [*boards, *observers])
-    model.save(training / "model.keras")
-    files.write_json(
-        training / "history.json",
-        {
-            "epochs": [record.to_json() for record in outcome.records],
-            "kept_epoch": outcome.kept_epoch,
-            "stopped_early": outcome.stopped_early,
-            "parameters": model.count_params(),
-            "pretrained": begun_with if begun_with["digest"] else None,
-        },
-    )
-    return outcome
+    history = {
+        "epochs": [record.to_json() for record in outcome.records],
+        "kept_epoch": outcome.kept_epoch,
+        "stopped_early": outcome.stopped_early,
+        "parameters": model.count_params(),
+        "pretrained": begun_with if begun_with["digest"] else None,
+    }
+    return outcome, history, model
 
 
 def _built(experiment: Experiment, loader: Loader, manifest: prepared.Manifest) -> keras.Model:

@@ -1,4 +1,4 @@
-"""The devices of one training: one, or several GPUs that share every batch."""
+"""The devices of one training: one, several GPUs or machines that share every batch, or servers that a chief directs."""
 
 from __future__ import annotations
 
@@ -11,26 +11,61 @@ import keras
 import tensorflow as tf
 
 from parak8s.errors import InputError
+from parak8s.training.draws import Rows
 from parak8s.training.stages import layers_in
 
 if TYPE_CHECKING:
     from parak8s.experiment import Compute
+    from parak8s.team import Team
 
 log = logging.getLogger(__name__)
 
 
-def strategy_for(compute: Compute, kind: str = "GPU") -> tf.distribute.Strategy:
-    """Return how a training uses the devices of this machine: as many as ``compute.gpus`` asks for, or as there are.
+def strategy_for(compute: Compute, kind: str = "GPU", team: Team | None = None) -> tf.distribute.Strategy:
+    """Return how a training uses the devices of this machine, and those of the others of its team.
+
+    Each machine uses as many as ``compute.gpus`` asks for, or as there are.
 
     Args:
         compute: Section of the file.
         kind: ``GPU``; tests share batches between virtual ``CPU``.
+        team: The replicas of the job; None for a training on this machine alone.
     """
+    if team is not None and team.coordinated:
+        return tf.distribute.ParameterServerStrategy(_resolver(team))
+    if team is not None:
+        _leave_only(compute.gpus)
+        return tf.distribute.MultiWorkerMirroredStrategy(_resolver(team))
     there = [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices(kind)]
     if len(there) < compute.gpus:
         log.warning("compute.gpus asks for %d, TensorFlow sees %d here", compute.gpus, len(there))
     used = there[: compute.gpus]
     return tf.distribute.MirroredStrategy(used) if len(used) > 1 else tf.distribute.get_strategy()
+
+
+def _leave_only(gpus: int) -> None:
+    """Hide the GPUs beyond those that are asked for: TensorFlow takes all that it sees, and the same number everywhere."""
+    there = tf.config.get_visible_devices("GPU")
+    if len(there) < gpus:
+        log.warning("compute.gpus asks for %d, TensorFlow sees %d here", gpus, len(there))
+    tf.config.set_visible_devices(there[:gpus], "GPU")
+
+
+def _resolver(team: Team) -> tf.distribute.cluster_resolver.ClusterResolver:
+    """Return what TensorFlow wants to know of the team, without the evaluators, who take no part."""
+    cluster = {role: list(addresses) for role, addresses in team.cluster.items() if role != "evaluator"}
+    return tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec(cluster), task_type=team.role, task_id=team.index, rpc_layer="grpc"
+    )
+
+
+def serve(team: Team) -> None:
+    """Do what the chief says, as one of its workers or parameter servers, until the process is ended."""
+    cluster = {role: list(addresses) for role, addresses in team.cluster.items() if role != "evaluator"}
+    server = tf.distribute.Server(
+        tf.train.ClusterSpec(cluster), job_name=team.role, task_index=team.index, protocol="grpc", start=True
+    )
+    server.join()
 
 
 def refuse_unshared(examples: int, batch_size: int, devices: int) -> None:
@@ -43,19 +78,15 @@ def refuse_unshared(examples: int, batch_size: int, devices: int) -> None:
     if min(batch_size, last) < devices:
         raise InputError(
             f"data.batch_size {batch_size}: the last batch of {examples} examples has {last}, and {devices} devices "
-            f"share each batch; write another size, such as {batch_size + 1}, or fewer compute.gpus"
+            f"share each batch; write another size, such as {batch_size + 1}, or fewer compute.gpus or workers"
         )
 
 
-def share(*columns: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Return this device's rows of a batch; all of them where there is one device."""
+def rows_here(size: int) -> Rows:
+    """Return which rows of a batch of ``size`` this device takes; all where there is one device."""
     context = tf.distribute.get_replica_context()
-    devices, rows = context.num_replicas_in_sync, tf.shape(columns[0])[0]
-    if devices == 1:
-        return columns
-    index = context.replica_id_in_sync_group
-    start, stop = rows * index // devices, rows * (index + 1) // devices
-    return tuple(column[start:stop] for column in columns)
+    devices, index = context.num_replicas_in_sync, int(tf.get_static_value(context.replica_id_in_sync_group))
+    return Rows(size * index // devices, size * (index + 1) // devices, size)
 
 
 @contextlib.contextmanager

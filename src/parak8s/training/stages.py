@@ -51,12 +51,25 @@ def stages(model: keras.Model, spec: Training) -> tuple[Stage, ...]:
     Raises:
         InputError: Nothing in the model is frozen, or its frozen part has not so many layers, or none that can learn.
     """
+    first, *others = _specs(spec)
+    if spec.fine_tune is None:
+        return (Stage(1, first),)
+    return Stage(1, first), Stage(2, others[0], tuple(_opened(_frozen(model), spec.fine_tune.layers)))
+
+
+def are_over(records: Sequence[Record], spec: Training) -> bool:
+    """Return whether no epoch follows ``records`` in any stage."""
+    specs = _specs(spec)
+    return bool(records) and records[-1].stage == len(specs) and not Stage(len(specs), specs[-1]).goes_on(records)
+
+
+def _specs(spec: Training) -> tuple[Training, ...]:
+    """Return how each stage trains, as if it were the whole training."""
     tune = spec.fine_tune
     if tune is None:
-        return (Stage(1, spec),)
+        return (spec,)
     optimizer = spec.optimizer.model_copy(update={"learning_rate": tune.learning_rate})
-    tuned = spec.model_copy(update={"epochs": tune.epochs, "optimizer": optimizer})
-    return Stage(1, spec), Stage(2, tuned, tuple(_opened(_frozen(model), tune.layers)))
+    return spec, spec.model_copy(update={"epochs": tune.epochs, "optimizer": optimizer})
 
 
 def _frozen(model: keras.Model) -> keras.Model:

@@ -1,0 +1,214 @@
+"""Where the replicas of a job meet before they train: the leader learns who is there, the others when to begin.
+
+TensorFlow waits for ever, and in silence, for a worker that does not come. So the leader listens at its own address first,
+while TensorFlow does not need it yet, and says who is missing when the time is over. The others stay connected while the
+leader prepares the data: whoever dies then is noticed at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from parak8s.errors import EnvironmentFault
+from parak8s.team import Team
+
+LIMIT, PAUSE_S, TALK_S = 1 << 16, 0.2, 10.0
+"""Longest message in bytes; how long to wait before asking again whether somebody is there; for an answer."""
+
+
+class PeerLost(EnvironmentFault):  # noqa: N818 - a fault is what users call it
+    """A replica is missing or died: the job can go on when all start again (exit codes from 128 on are retried)."""
+
+    exit_code = 200
+
+
+@dataclass
+class Meeting:
+    """The leader's side. Others may come as soon as it is open.
+
+    Args:
+        team: Who is expected.
+    """
+
+    team: Team
+    _present: dict[str, socket.socket] = field(default_factory=dict, init=False)
+    _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
+
+    def __enter__(self) -> Self:
+        """Listen at the leader's address.
+
+        Raises:
+            EnvironmentFault: Something else listens there.
+        """
+        port = int(self.team.address_of(self.team.leader).rpartition(":")[2])
+        try:
+            self._door = socket.create_server(("", port), backlog=1024)
+        except OSError as error:
+            raise EnvironmentFault(f"port {port} of the job is taken ({error.strerror}); end what listens there") from error
+        threading.Thread(target=self._welcome, name="rendezvous", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Send everybody home who still waits, unless something went wrong: then they wait for the next leader."""
+        if error is None:
+            self._tell({"begin": False})
+        self._close()
+
+    @property
+    def expected(self) -> set[str]:
+        """Names of all but the leader."""
+        return {name for name, _ in self.team.addresses()} - {self.team.leader}
+
+    def begin(self, facts: Mapping[str, Any], within_s: float) -> None:
+        """Wait until all are there, tell them ``facts`` and leave the address to TensorFlow.
+
+        Raises:
+            PeerLost: Somebody does not come within ``within_s`` seconds; the message says who.
+        """
+        with self._changed:
+            if not self._changed.wait_for(self._complete, within_s):
+                missing = ", ".join(sorted(self.expected - self._present.keys()))
+                raise PeerLost(
+                    f"{missing} did not come within {within_s:g} s; look at the pods' events and logs. "
+                    "The job goes on from its last checkpoint when it is started again"
+                )
+        self._tell({"begin": True, **facts})
+        self._close()
+
+    def _complete(self) -> bool:
+        for name, connection in list(self._present.items()):
+            if _has_hung_up(connection):
+                self._present.pop(name).close()
+        return self.expected <= self._present.keys()
+
+    def _welcome(self) -> None:
+        while True:
+            try:
+                connection, _ = self._door.accept()
+            except OSError:
+                return  # the door is closed
+            threading.Thread(target=self._note, args=(connection,), daemon=True).start()
+
+    def _note(self, connection: socket.socket) -> None:
+        """Remember who came. Whoever says nothing that is understood, a port scanner say, is not let in."""
+        try:
+            connection.settimeout(TALK_S)
+            name = str(_receive(connection)["name"])
+        except (OSError, ValueError, KeyError, TypeError):
+            connection.close()
+            return
+        connection.settimeout(None)
+        _keep_alive(connection)
+        with self._changed:
+            if (earlier := self._present.get(name)) is not None:
+                earlier.close()
+            self._present[name] = connection
+            self._changed.notify_all()
+
+    def _tell(self, message: Mapping[str, Any]) -> None:
+        for connection in self._present.values():
+            with contextlib.suppress(OSError):
+                connection.sendall(json.dumps(message).encode() + b"\n")
+
+    def _close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._door.shutdown(socket.SHUT_RDWR)
+        self._door.close()
+        for connection in self._present.values():
+            connection.close()
+        self._present.clear()
+
+
+def attend(team: Team, within_s: float) -> dict[str, Any]:
+    """Wait at the leader's door until it says that the training begins, or that it is over; return what it says.
+
+    The leader may take its time: ``within_s`` counts while it cannot be reached.
+
+    Raises:
+        PeerLost: It could not be reached for ``within_s`` seconds.
+    """
+    address, given_up = team.address_of(team.leader), time.monotonic() + within_s
+    while time.monotonic() < given_up:
+        asked = time.monotonic()
+        message = _ask(address, team.name)
+        if message is not None:
+            return message
+        if time.monotonic() - asked > TALK_S:  # it was there, and died while it prepared
+            given_up = time.monotonic() + within_s
+        time.sleep(PAUSE_S)
+    raise PeerLost(
+        f"{team.leader} cannot be reached at {address} for {within_s:g} s; look at its events and its log. "
+        "The job goes on from its last checkpoint when it is started again"
+    )
+
+
+def _ask(address: str, name: str) -> dict[str, Any] | None:
+    """Return what the leader says, however long it takes; None when there is no leader, or no longer."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=TALK_S) as connection:
+            _keep_alive(connection)
+            connection.sendall(json.dumps({"name": name}).encode() + b"\n")
+            connection.settimeout(None)
+            message = _receive(connection)
+    except (OSError, ValueError):
+        return None
+    return message if isinstance(message, dict) and isinstance(message.get("begin"), bool) else None
+
+
+def wait_for(addresses: Mapping[str, str], within_s: float) -> None:
+    """Wait until something listens at each of ``addresses``, by name.
+
+    Raises:
+        PeerLost: Somebody does not within ``within_s`` seconds; the message says who.
+    """
+    started, missing = time.monotonic(), dict(addresses)
+    while missing:
+        missing = {name: address for name, address in missing.items() if not _listens(address)}
+        if missing and time.monotonic() - started > within_s:
+            raise PeerLost(
+                f"{', '.join(sorted(missing))} did not come within {within_s:g} s; look at the pods' events and logs"
+            )
+        time.sleep(PAUSE_S if missing else 0)
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=TALK_S).close()
+    except OSError:
+        return False
+    return True
+
+
+def _receive(connection: socket.socket) -> Any:
+    with connection.makefile("rb") as stream:
+        line = stream.readline(LIMIT)
+    return json.loads(line.decode())
+
+
+def _keep_alive(connection: socket.socket) -> None:
+    """Let the kernel notice within about a minute that the other machine is gone."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, option):  # not on every system
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+def _has_hung_up(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

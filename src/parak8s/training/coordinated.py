@@ -1,0 +1,62 @@
+"""The training loop with parameter servers: a chief hands out batches, workers take steps when they can."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from parak8s.training.loop import Loop
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from parak8s.data.batches import ArrayDataset
+    from parak8s.experiment import Training
+
+AHEAD = 2
+"""Chunks of batches for each worker that are handed out before the first of them is waited for."""
+
+
+class CoordinatedLoop(Loop):
+    """The same steps, each on one worker, which reads the weights from the servers and adds its update to them.
+
+    Each batch is learned from once, whoever takes it: what a worker that died had begun is given to another one. The
+    workers do not wait for each other, so that no two trainings are the same.
+    """
+
+    def __init__(self, model: keras.Model, spec: Training, steps_per_epoch: int) -> None:
+        super().__init__(model, spec, steps_per_epoch)
+        self.coordinator = tf.distribute.coordinator.ClusterCoordinator(self.strategy)
+        cluster = self.strategy.cluster_resolver.cluster_spec().as_dict()
+        self._ahead = AHEAD * len(cluster["worker"])
+        self._waiting: deque[Any] = deque()
+
+    def steps(
+        self, inputs: NDArray[Any], labels: NDArray[np.int32], weights: NDArray[np.float32], size: int | None = None
+    ) -> tf.Tensor:
+        """Hand the steps out; return the sums of those that were handed out long ago."""
+        function = self.compiled(size or labels.shape[1])
+        self._waiting.append(self.coordinator.schedule(function, args=(inputs, labels, weights)))
+        return self._arrived(self._ahead)
+
+    def _arrived(self, leave: int) -> tf.Tensor:
+        sums = tf.zeros(3)
+        while len(self._waiting) > leave:
+            sums += self._waiting.popleft().fetch()
+        return sums
+
+    def epoch(self, *arguments: Any, **settings: Any) -> Any:
+        """Train on every batch once, see :meth:`Loop.epoch`."""
+        headway = super().epoch(*arguments, **settings)
+        loss, right, examples = self._arrived(0).numpy().tolist()
+        return headway.plus(loss, right, examples)
+
+    def logits(self, batches: ArrayDataset) -> NDArray[np.float32]:
+        """Return the logits float32 (n, classes) of all examples of an unshuffled dataset; the workers share it."""
+        parts = [self.coordinator.schedule(self.forward, args=(batches[index][0],)) for index in range(len(batches))]
+        return np.concatenate([np.asarray(part.fetch()) for part in parts])

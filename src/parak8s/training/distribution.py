@@ -1,0 +1,95 @@
+"""Brings the replicas of a job together for a training, and says in plain words when one is lost."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from parak8s.errors import EnvironmentFault
+from parak8s.rendezvous import Meeting, PeerLost, wait_for
+from parak8s.team import Team
+from parak8s.training.devices import strategy_for
+from parak8s.training.memory import pause_in, records_in
+from parak8s.training.stages import are_over
+from parak8s.training.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from parak8s.experiment import Experiment
+
+LOST = tuple(
+    getattr(tf.errors, f"{name}Error")
+    for name in ("Aborted", "Cancelled", "DeadlineExceeded", "Internal", "Unavailable", "Unknown")
+)
+"""What TensorFlow says when a peer does not answer, or no longer."""
+
+
+@dataclass(frozen=True)
+class Together:
+    """One replica's part in a training of many.
+
+    Args:
+        team: Who they are, and which one this is.
+        start_s: How long the leader waits for the others.
+        hang_s: How long no step may happen.
+        meeting: Where the leader meets them.
+        told: What the leader told this one; empty for the leader.
+    """
+
+    team: Team
+    start_s: float
+    hang_s: float
+    meeting: Meeting | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def strategy(
+    experiment: Experiment, dataset: Path, training: Path, together: Together | None
+) -> Iterator[tuple[tf.distribute.Strategy, list[Watchdog]]]:
+    """Yield how the training uses devices and machines, and observers that it needs; returns when all are there.
+
+    A training of which only the end is left, because the leader was killed there, needs nobody else.
+
+    Raises:
+        PeerLost: A replica does not come, or is lost while the block runs.
+        EnvironmentFault: The replicas see different folders.
+    """
+    over = are_over(records_in(training), experiment.training)
+    if together is None or (together.team.leads and over):
+        yield strategy_for(experiment.compute), []
+        return
+    _meet(together, dataset, training)
+    with Watchdog(together.hang_s) as watchdog:
+        try:
+            yield strategy_for(experiment.compute, team=together.team), [watchdog]
+        except LOST as error:
+            said = str(error).strip().partition("\n")[0]
+            raise PeerLost(
+                f"another replica was lost ({said[:300]}); the job goes on from its last checkpoint when all start again"
+            ) from error
+
+
+def _meet(together: Together, dataset: Path, training: Path) -> None:
+    team, seen = together.team, state_of(training)
+    if team.coordinated:
+        others = {name: address for name, address in team.addresses() if name != team.name}
+        wait_for({name: address for name, address in others.items() if "evaluator" not in name}, together.start_s)
+    elif together.meeting is not None:
+        facts = {"dataset": str(dataset), "training": str(training), "state": seen}
+        together.meeting.begin(facts, within_s=together.start_s)
+    elif together.told["state"] != seen:
+        raise EnvironmentFault(
+            f"{training}: {team.name} sees {seen} here, {team.leader} {together.told['state']}; all replicas must see one "
+            "folder: mount the same volume (ReadWriteMany) at the same path in all of them"
+        )
+
+
+def state_of(training: Path) -> dict[str, Any]:
+    """Return what a training's folder remembers, in short."""
+    paused = pause_in(training) or {}
+    return {"epochs": len(records_in(training)), "paused_at": [paused.get("epochs"), paused.get("checkpoint")]}

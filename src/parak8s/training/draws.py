@@ -1,0 +1,94 @@
+"""Random draws of a batch that several devices share: each takes its rows of what one device would draw.
+
+Dropout, augmentation and noise draw for the rows that a layer sees. On a share of the batch they would draw other numbers
+than on the whole, and N workers could not train what one trains. So while a device's part of a step is traced, TensorFlow's
+stateless draws, on which those of Keras rest, are made for the whole batch, and the device keeps its rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A device's rows of a batch.
+
+    Args:
+        start: The first one.
+        stop: The one after the last.
+        total: Rows of the whole batch.
+    """
+
+    start: int
+    stop: int
+    total: int
+
+
+_here = threading.local()  # MirroredStrategy traces each replica in a thread of its own
+SHAPED = ("stateless_normal", "stateless_truncated_normal", "stateless_uniform")
+
+
+@contextlib.contextmanager
+def of_the_whole_batch(rows: Rows) -> Iterator[None]:
+    """Let draws in this block, whose first dimension is the device's share, be those rows of the whole batch's draws."""
+    _here.rows = rows if rows.stop - rows.start < rows.total else None
+    try:
+        yield
+    finally:
+        _here.rows = None
+
+
+@contextlib.contextmanager
+def shared() -> Iterator[None]:
+    """Let :func:`of_the_whole_batch` have its effect in this block, in all threads."""
+    before = {name: getattr(tf.random, name) for name in SHAPED}
+    dropout = tf.nn.experimental.stateless_dropout
+    try:
+        for name, draw in before.items():
+            setattr(tf.random, name, _for_all_rows(draw))
+        tf.nn.experimental.stateless_dropout = _dropout_for_all_rows(dropout)
+        yield
+    finally:
+        for name, draw in before.items():
+            setattr(tf.random, name, draw)
+        tf.nn.experimental.stateless_dropout = dropout
+
+
+def _for_all_rows(draw: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    def drawn(shape: Any, *arguments: Any, **settings: Any) -> tf.Tensor:
+        rows = getattr(_here, "rows", None)
+        if rows is None or not _is_share(shape, rows):
+            return draw(shape, *arguments, **settings)
+        return draw(_of_all(shape, rows), *arguments, **settings)[rows.start : rows.stop]
+
+    return drawn
+
+
+def _dropout_for_all_rows(dropout: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    def dropped(x: Any, rate: Any, seed: Any, *arguments: Any, noise_shape: Any = None, **settings: Any) -> tf.Tensor:
+        rows, shape = getattr(_here, "rows", None), tf.shape(x) if noise_shape is None else noise_shape
+        if rows is None or not _is_share(shape, rows):
+            return dropout(x, rate, seed, *arguments, noise_shape=noise_shape, **settings)
+        ones = tf.ones(_of_all(shape, rows), x.dtype)
+        return x * dropout(ones, rate, seed, *arguments, **settings)[rows.start : rows.stop]
+
+    return dropped
+
+
+def _is_share(shape: Any, rows: Rows) -> bool:
+    """Return whether the first dimension counts the device's rows; one that only the graph knows does."""
+    known = tf.get_static_value(tf.convert_to_tensor(shape), partial=True)
+    if known is None:
+        return tf.convert_to_tensor(shape).shape != (0,)
+    return len(known) > 0 and known[0] in (None, rows.stop - rows.start)
+
+
+def _of_all(shape: Any, rows: Rows) -> tf.Tensor:
+    return tf.concat([[rows.total], tf.convert_to_tensor(shape)[1:]], axis=0)

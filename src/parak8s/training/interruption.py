@@ -1,0 +1,45 @@
+"""A training that is asked to stop saves what it has done: Kubernetes sends SIGTERM before it takes a pod away."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from parak8s.errors import EnvironmentFault
+
+
+class Interrupted(EnvironmentFault):  # noqa: N818 - nothing went wrong
+    """The training was asked to stop and has remembered how far it came; its exit code is that of SIGTERM."""
+
+    exit_code = 128 + signal.SIGTERM
+
+    def __init__(self, epoch: int, done: int, total: int) -> None:
+        super().__init__(
+            f"asked to stop after {done} of {total} steps of epoch {epoch}; all is saved, and the same command goes on "
+            "from there"
+        )
+
+
+@contextlib.contextmanager
+def termination() -> Iterator[Callable[[], bool]]:
+    """Yield what tells whether SIGTERM came; a second one ends the process as ever.
+
+    Outside of the main thread Python lets nobody listen: then nothing changes.
+    """
+    came = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield came.is_set
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.set()
+        signal.signal(signal.SIGTERM, before)
+
+    before = signal.signal(signal.SIGTERM, note)
+    try:
+        yield came.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,59 @@
+"""Ends a process that waits for others in vain: a peer that hangs must not hang the job for ever."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from parak8s.rendezvous import PeerLost
+
+if TYPE_CHECKING:
+    from parak8s.training.progress import Record
+
+
+class Watchdog:
+    """Ends the process with a retryable exit code when nothing happened for a while. It is an observer of the training.
+
+    TensorFlow waits in C++, where no exception reaches it; so the process is left at once. What counts is on the disk.
+
+    Args:
+        limit_s: How long nothing may happen; the first step compiles the network meanwhile.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s = limit_s
+        self._happened, self._over = threading.Event(), False
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over = True
+        self._happened.set()
+
+    def on_steps(self, epoch: int, done: int, total: int) -> None:
+        """Something happened."""
+        self._happened.set()
+
+    def on_epoch(self, record: Record) -> None:
+        """Something happened."""
+        self._happened.set()
+
+    def _watch(self) -> None:
+        while self._happened.wait(self.limit_s):
+            if self._over:
+                return
+            self._happened.clear()
+        print(  # noqa: T201 - the last words of the process
+            f"parak8s: no step for {self.limit_s:g} s: another replica hangs, or cannot be reached. The job goes on from its "
+            "last checkpoint when it is started again; compute.job.hang_s says how long to wait",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(PeerLost.exit_code)

@@ -1,0 +1,131 @@
+"""One replica of a small training, as a program: ``team_case.py DATASET DIR SETTINGS``. TF_CONFIG says which one.
+
+The network has all that could tell N workers from one: augmentation, batch normalization, dropout, a regularizer.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+LENGTH, CLASSES = 24, 3
+
+
+def prepare(directory: Path, train: int = 100, validation: int = 41) -> Path:
+    import numpy as np
+
+    from parak8s.data import prepared
+    from parak8s.data.examples import Examples
+
+    random, labels = np.random.default_rng(0), np.arange(train + validation, dtype=np.int32) % CLASSES
+    ramp = np.linspace(0, 1, LENGTH)
+    inputs = (20 * random.random((train + validation, LENGTH)) + 60 * labels[:, None] * ramp).astype(np.float32)
+    rows = {"train": np.arange(train), "validation": np.arange(train, train + validation)}
+    directory.mkdir()
+    about = {"digest": "sha256:0", "source": "test", "loader": "test", "split": {}}
+    prepared.write(directory, Examples(inputs, labels, ("a", "b", "c")), rows, **about)  # type: ignore[arg-type]
+    return directory
+
+
+def network(policy: str) -> Any:
+    import keras
+
+    from parak8s.models.signals import SignalAugmentation
+
+    inputs = keras.Input((LENGTH,))
+    keras.config.set_dtype_policy(policy)
+    x = keras.layers.Reshape((LENGTH, 1))(SignalAugmentation(stretch=0.1, noise=2.0, seed=5)(inputs))
+    x = keras.layers.Conv1D(4, 5, use_bias=False, kernel_regularizer=keras.regularizers.L2(0.01))(x)
+    x = keras.layers.SpatialDropout1D(0.1, seed=7)(keras.layers.BatchNormalization()(x))
+    x = keras.layers.Dropout(0.2, seed=6)(keras.layers.Flatten()(keras.layers.ReLU()(x)))
+    x = keras.layers.Dense(CLASSES)(x)
+    keras.config.set_dtype_policy("float32")
+    return keras.Model(inputs, keras.layers.Activation("linear", dtype="float32")(x))
+
+
+def train(dataset: Path, directory: Path, settings: dict[str, Any]) -> None:
+    """Train, and write what came of it to ``DIRECTORY/NAME.json``."""
+    from parak8s.errors import ParaK8sError
+    from parak8s.experiment import Data, Experiment, ModelSpec, Training
+    from parak8s.rendezvous import Meeting, attend
+    from parak8s.team import Team
+    from parak8s.training import determinism
+
+    common = {"epochs": 3, "optimizer": {"learning_rate": 0.01}, "steps_per_call": 2}
+    shoot = settings.pop("shoot", {})
+    experiment = Experiment(
+        name="test",
+        seed=3,
+        data=Data(loader="ecg", source="synthetic://ecg", batch_size=31),
+        model=ModelSpec(builder="deep_cnn"),
+        training=Training.model_validate(common | settings),
+    )
+    determinism.prepare(experiment)
+    from parak8s.training.distribution import Together, strategy
+
+    team = Team.from_environment()
+    limits = {"start_s": 120.0, "hang_s": 240.0}
+    try:
+        if team is None:
+            together = None
+        elif team.coordinated and not team.leads:
+            from parak8s.training.devices import serve
+
+            serve(team)
+            return
+        elif team.leads:
+            meeting = None if team.coordinated else Meeting(team).__enter__()
+            together = Together(team, **limits, meeting=meeting)
+        else:
+            together = Together(team, **limits, told=attend(team, 120.0))
+        name = team.name if team else "alone"
+        with strategy(experiment, dataset, directory, together) as (found, watching):
+            report = fitted(experiment, dataset, directory, found, [*watching, Gun(shoot.get(name), directory)])
+    except ParaK8sError as error:
+        print(error, flush=True)
+        os._exit(error.exit_code)
+    (directory / f"{name}.json").write_text(json.dumps(report))
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def fitted(experiment: Any, dataset: Path, directory: Path, found: Any, observers: list[Any]) -> dict[str, Any]:
+    import numpy as np
+
+    from parak8s.data.batches import ArrayDataset
+    from parak8s.training.fitting import fit
+
+    batches = ArrayDataset(dataset, "train", batch_size=31, shuffle=True, seed=9, class_weights=[1.0, 2.0, 0.5])
+    validation = ArrayDataset(dataset, "validation", batch_size=10)
+    with found.scope():
+        model = network(experiment.training.precision)
+        outcome = fit(model, experiment.training, batches, validation, directory, observers)
+    clock = ("seconds", "timestamp_ms")
+    return {
+        "replicas": found.num_replicas_in_sync,
+        "epochs": [{k: v for k, v in each.to_json().items() if k not in clock} for each in outcome.records],
+        "kept": outcome.kept_epoch,
+        "stopped_early": outcome.stopped_early,
+        "weights": np.concatenate([value.ravel() for value in model.get_weights()]).astype(float).tolist(),
+    }
+
+
+class Gun:
+    """Sends a signal to its own process after a step, once: ``[epoch, steps, signal]``."""
+
+    def __init__(self, at: list[Any] | None, directory: Path) -> None:
+        self.at, self.fired = at, directory / "fired"
+
+    def on_steps(self, epoch: int, done: int, total: int) -> None:
+        if self.at and [epoch, done] >= self.at[:2] and not self.fired.exists():
+            self.fired.touch()
+            os.kill(os.getpid(), getattr(signal, self.at[2]))
+
+    def on_epoch(self, record: Any) -> None:
+        """Nothing."""
+
+
+if __name__ == "__main__":
+    train(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))

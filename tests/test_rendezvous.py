@@ -1,0 +1,174 @@
+"""Replicas meet before they train: who is there, who is missing, and what happens when somebody dies."""
+
+import json
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from parak8s import rendezvous
+from parak8s.errors import InputError
+from parak8s.rendezvous import Meeting, PeerLost, attend, wait_for
+from parak8s.team import Team
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def team(role: str, index: int, workers: int = 2, port: int | None = None) -> Team:
+    addresses = (f"127.0.0.1:{port or free_port()}", *(f"127.0.0.1:{free_port()}" for _ in range(workers - 1)))
+    return Team({"worker": addresses}, role, index)
+
+
+def told(config: dict[str, Any]) -> Team | None:
+    return Team.from_environment({"TF_CONFIG": json.dumps(config)})
+
+
+def test_the_team_is_what_tf_config_says() -> None:
+    cluster = {"chief": ["c:2222"], "worker": ["w0:2222", "w1:2222"], "ps": ["p:2222"]}
+    found = told({"cluster": cluster, "task": {"type": "worker", "index": 1}, "environment": "cloud"})
+    assert found is not None
+    assert (found.name, found.leader, found.leads, found.coordinated, found.in_step) == (
+        "worker-1", "chief-0", False, True, 1,
+    )  # fmt: skip
+    assert dict(found.addresses())["ps-0"] == "p:2222"
+
+
+def test_without_a_chief_the_first_worker_leads_and_all_work_in_step() -> None:
+    found = told({"cluster": {"worker": ["a:1", "b:2", "c:3"]}, "task": {"type": "worker", "index": 0}})
+    assert found is not None
+    assert (found.leads, found.coordinated, found.in_step) == (True, False, 3)
+
+
+def test_a_master_of_old_is_a_chief() -> None:
+    found = told({"cluster": {"master": ["a:1"], "worker": ["b:2"]}, "task": {"type": "master", "index": 0}})
+    assert found is not None
+    assert (found.name, found.leads, found.in_step) == ("chief-0", True, 2)
+
+
+@pytest.mark.parametrize("environment", [{}, {"TF_CONFIG": ""}, {"TF_CONFIG": " "}])
+def test_without_tf_config_one_is_alone(environment: dict[str, str]) -> None:
+    assert Team.from_environment(environment) is None
+
+
+def test_a_single_replica_is_alone() -> None:
+    assert told({"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "expected cluster"),
+        ("[]", "expected cluster"),
+        ('{"cluster": {}}', "expected cluster"),
+        (
+            '{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 2}}',
+            "worker-2 is not in the cluster, which has 2",
+        ),
+        ('{"cluster": {"wroker": ["a:1"]}, "task": {"type": "wroker", "index": 0}}', "did you mean 'worker'"),
+        (
+            '{"cluster": {"worker": ["a:1"], "ps": ["b:2"]}, "task": {"type": "worker", "index": 0}}',
+            "parameter servers need a chief",
+        ),
+    ],
+)
+def test_a_tf_config_that_is_none_is_refused(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Team.from_environment({"TF_CONFIG": text})
+
+
+def test_all_begin_with_what_the_leader_says() -> None:
+    leader = team("worker", 0, workers=4)
+    members = [Team(leader.cluster, "worker", index) for index in (1, 2, 3)]
+    with Meeting(leader) as meeting, ThreadPoolExecutor() as pool:
+        waiting = [pool.submit(attend, member, 20.0) for member in members]
+        meeting.begin({"epochs": 3}, within_s=20)
+        assert [each.result() for each in waiting] == [{"begin": True, "epochs": 3}] * 3
+        port = int(leader.address_of("worker-0").rpartition(":")[2])
+        with socket.create_server(("", port)):  # TensorFlow's server can stand there now
+            pass
+
+
+def test_members_may_come_before_their_leader() -> None:
+    leader = team("worker", 0)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(attend, Team(leader.cluster, "worker", 1), 20.0)
+        with Meeting(leader) as meeting:
+            meeting.begin({}, within_s=20)
+        assert waiting.result() == {"begin": True}
+
+
+def test_who_is_not_needed_is_sent_home() -> None:
+    leader = team("worker", 0)
+    with ThreadPoolExecutor() as pool:
+        with Meeting(leader) as meeting:
+            waiting = pool.submit(attend, Team(leader.cluster, "worker", 1), 20.0)
+            with meeting._changed:
+                meeting._changed.wait_for(lambda: meeting._present, 20)
+        assert waiting.result() == {"begin": False}
+
+
+def test_the_message_says_who_is_missing_and_the_exit_code_is_retried() -> None:
+    leader = team("worker", 0, workers=4)
+    come = threading.Event()
+    with Meeting(leader) as meeting, ThreadPoolExecutor() as pool:
+        waiting = pool.submit(attend, Team(leader.cluster, "worker", 2), 1.0)
+        with meeting._changed:
+            meeting._changed.wait_for(lambda: meeting._present, 20)
+        with pytest.raises(PeerLost, match=r"^worker-1, worker-3 did not come within 0.3 s") as caught:
+            meeting.begin({}, within_s=0.3)
+        assert caught.value.exit_code >= 128
+        meeting._close()
+        with pytest.raises(PeerLost, match="worker-0 cannot be reached at 127.0.0.1:"):
+            waiting.result()
+        come.set()
+
+
+def test_a_member_that_died_is_missing_again() -> None:
+    leader = team("worker", 0)
+    with Meeting(leader) as meeting:
+        host, _, port = leader.address_of("worker-0").rpartition(":")
+        with socket.create_connection((host, int(port))) as dies:
+            dies.sendall(b'{"name": "worker-1"}\n')
+            with meeting._changed:
+                assert meeting._changed.wait_for(lambda: meeting._present, 20)
+        with pytest.raises(PeerLost, match="worker-1 did not come"):
+            meeting.begin({}, within_s=0.5)
+
+
+def test_a_leader_that_dies_while_it_prepares_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    leader = team("worker", 0)
+    with ThreadPoolExecutor() as pool:
+        first = Meeting(leader).__enter__()
+        waiting = pool.submit(attend, Team(leader.cluster, "worker", 1), 20.0)
+        with first._changed:
+            assert first._changed.wait_for(lambda: first._present, 20)
+        first._close()  # what the kernel does for a process that is killed
+        with Meeting(leader) as second:
+            second.begin({"epochs": 1}, within_s=20)
+        assert waiting.result() == {"begin": True, "epochs": 1}
+
+
+@pytest.mark.parametrize("noise", [b"", b"GET / HTTP/1.1\r\n\r\n", b"[]\n", b'{"name"', b"\xff\xfe\n"])
+def test_a_stranger_at_the_door_is_not_let_in(noise: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendezvous, "TALK_S", 0.5)
+    leader = team("worker", 0)
+    with Meeting(leader) as meeting:
+        host, _, port = leader.address_of("worker-0").rpartition(":")
+        with socket.create_connection((host, int(port))) as stranger:
+            stranger.sendall(noise)
+            with pytest.raises(PeerLost, match="worker-1 did not come"):
+                meeting.begin({}, within_s=0.5)
+
+
+def test_servers_are_waited_for_by_name() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        there = f"127.0.0.1:{server.getsockname()[1]}"
+        wait_for({"ps-0": there}, within_s=5)
+        with pytest.raises(PeerLost, match=r"^worker-1 did not come within 0.3 s"):
+            wait_for({"ps-0": there, "worker-1": f"127.0.0.1:{free_port()}"}, within_s=0.3)
