@@ -4,6 +4,7 @@ COMPONENTS = (
     "configure",
     "ingest",
     "train",
+    "distributed_train",
     "calibrate",
     "evaluate",
     "gate",

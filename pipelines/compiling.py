@@ -104,7 +104,6 @@ def graph(request: Request, folder: Path) -> BaseComponent:
     from parak8s.pipelines.own_code import carriers_of
 
     experiment = request.experiment
-    _refuse_workers(experiment)
     own_code = carriers_of(experiment, folder)
     given = (request.name, request.text, shlex.join(request.overrides))
     if request.points is None:
@@ -114,13 +113,14 @@ def graph(request: Request, folder: Path) -> BaseComponent:
     )
 
 
-def _refuse_workers(experiment: Experiment) -> None:
-    compute = experiment.compute
-    if compute.workers > 1 or compute.parameter_servers:
-        raise InputError(
-            f"compute.workers {compute.workers}, compute.parameter_servers {compute.parameter_servers}: a pipeline "
-            "trains in one pod; write workers: 1 and parameter_servers: 0, with as many compute.gpus as a node has"
-        )
+def _refuse_unshared(request: Request) -> None:
+    """Refuse replicas that would share no folder on a cluster; on this machine they share its disk."""
+    from parak8s.tfjobs import building, checks
+
+    compute = request.experiment.compute
+    if compute.distributed:
+        directory = checks.default_directory(compute, request.experiment.name)
+        checks.refuse_unshared(compute, directory, sum(building.replicas_of(compute).values()))
 
 
 def documents_for(request: Request) -> list[dict[str, Any]]:
@@ -157,6 +157,7 @@ def manifests(request: Request, namespace: str | None = None) -> str:
     """
     from parak8s.components import spec
 
+    _refuse_unshared(request)
     pipeline_spec, *platform_spec = documents_for(request)
     version = f"{request.name}-{provenance.digest([pipeline_spec, platform_spec])[:12]}"
     place = {"namespace": namespace} if namespace else {}
@@ -172,11 +173,12 @@ def _manifest(kind: str, metadata: dict[str, str], spec: dict[str, Any]) -> dict
 
 
 def write(request: Request, path: Path) -> int:
-    """Write the specification to ``path``, whole or not at all; return its size in bytes.
+    """Write the specification for a cluster to ``path``, whole or not at all; return its size in bytes.
 
     Raises:
-        InputError: ``path`` is a folder, or the pipeline is larger than a cluster takes.
+        InputError: ``path`` is a folder, the pipeline is larger than a cluster takes, or replicas share no volume.
     """
+    _refuse_unshared(request)
     if path.is_dir():
         raise InputError(f"{path}: a folder; name a file in it, such as {path / request.name}.yaml")
     text = compiled(request)

@@ -12,6 +12,7 @@ from kfp.dsl.base_component import BaseComponent
 
 from parak8s.components.calibrate import calibrate
 from parak8s.components.configure import configure
+from parak8s.components.distributed_train import distributed_train
 from parak8s.components.evaluate import evaluate
 from parak8s.components.gate import gate
 from parak8s.components.ingest import ingest
@@ -23,7 +24,7 @@ from parak8s.components.register import register
 from parak8s.components.report import report
 from parak8s.components.train import train
 from parak8s.experiment import Compute
-from parak8s.pipelines.resources import place
+from parak8s.pipelines.resources import of_the_job, place
 
 
 def experiment_pipeline(
@@ -48,7 +49,7 @@ def experiment_pipeline(
             code = _brought_along(placed, own_code)
             known = placed(configure(experiment=experiment, overrides=overrides, **code)).outputs
             dataset = placed(ingest(settings=known["ingest"], **code)).outputs["dataset"]
-            trained = placed(train(settings=known["train"], dataset=dataset, **code))
+            trained = placed(_train(compute, settings=known["train"], dataset=dataset, **code))
             _release(placed, known, dataset, trained.outputs["training"], code)
 
     return pipeline
@@ -91,12 +92,17 @@ def sweep_pipeline(
             dataset = placed(ingest(settings=known["ingest"], **code)).outputs["dataset"]
             items, base = named.outputs["Output"], named.outputs["base"]
             with dsl.ParallelFor(items, name="points", parallelism=parallelism) as point:
-                trained = placed(train(base=base, dataset=dataset, overrides=point.overrides, **code))
+                trained = placed(_train(compute, base=base, dataset=dataset, overrides=point.overrides, **code))
             swept = {"points": items, "monitor": monitor, "trained": dsl.Collected(trained.outputs["training"])}
             best = placed(keep_best(experiment=known["experiment"], digest=known["digest"], **swept, **code))
             _release(placed, best.outputs, dataset, best.outputs["training"], code)
 
     return pipeline
+
+
+def _train(compute: Compute, **inputs: Any) -> Any:
+    """Return the task that trains: in its own pod, or in a job of several replicas."""
+    return distributed_train(compute=of_the_job(compute), **inputs) if compute.distributed else train(**inputs)
 
 
 def _brought_along(placed: Callable[[Any], Any], carriers: Sequence[Callable[..., Any]]) -> dict[str, Any]:

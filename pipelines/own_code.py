@@ -13,9 +13,9 @@ from typing import Any
 from kfp import dsl
 
 from parak8s import provenance
-from parak8s.components.image import IMAGE
 from parak8s.errors import InputError
 from parak8s.experiment import Experiment
+from parak8s.image import IMAGE
 from parak8s.own_files import own_files
 
 LIMIT = 1_000_000

@@ -10,16 +10,17 @@ from pathlib import Path
 from parak8s import provenance
 from parak8s.cluster.limits import MAX_PARAMETER_BYTES, parameters_bytes
 from parak8s.components.spec import dumped
-from parak8s.experiment import documents
+from parak8s.experiment import Compute, documents
 from parak8s.layout import Layout
 from parak8s.pipelines.compiling import MAX_SPEC_BYTES, Request, documents_for
-from parak8s.pipelines.resources import NEVER_CACHED, NUMBER, Resources, resources_of
+from parak8s.pipelines.resources import NEVER_CACHED, NUMBER, TRAINS, Resources, resources_of
 from parak8s.run import is_done, keys
 from parak8s.steps.ingest import identify
 from parak8s.steps.pretrained import pinned
+from parak8s.tfjobs.building import replicas_of
 
 ORDER = (
-    *("own-code", "configure", "points", "ingest", "train", "keep-best", "calibrate", "evaluate", "gate", "report"),
+    *("own-code", "configure", "points", "ingest", *TRAINS, "keep-best", "calibrate", "evaluate", "gate", "report"),
     *("register", "record", "outcome"),
 )
 """Tasks of all pipelines, in the order in which they run."""
@@ -76,10 +77,10 @@ def plan(request: Request, root: Path | None = None) -> Plan:
     tasks = [
         Task(
             name=name,
-            times=points if name == "train" else components[name],
+            times=points * _pods(name, experiment.compute) if name in TRAINS else components[name],
             resources=resources_of(name, experiment.compute),
             cached=name not in NEVER_CACHED,
-            reused=done.get(name) if request.points is None else None,
+            reused=done.get("train" if name in TRAINS else name) if request.points is None else None,
         )
         for name in ORDER
         if components[name]
@@ -89,3 +90,8 @@ def plan(request: Request, root: Path | None = None) -> Plan:
         "parameters": (parameters_bytes(request.arguments), MAX_PARAMETER_BYTES),
     }
     return Plan(fingerprint, digest, layout.root, tuple(tasks), sizes)
+
+
+def _pods(task: str, compute: Compute) -> int:
+    """Return how many pods train at once: the replicas of a job; the task that creates it only looks on."""
+    return sum(replicas_of(compute).values()) if task != "train" else 1

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from parak8s.experiment import Compute
+from parak8s.experiment import Compute, documents
 from parak8s.experiment.pods import bytes_of
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ TALKS_TO_NETWORK = ("configure", "ingest", "gate", "register", "record")
 """Tasks that are tried again: a source, a registry or a database may be away for a moment."""
 NEVER_CACHED = ("configure", "keep-best", "gate", "report", "register", "record", "outcome")
 """Tasks that look at the world outside their inputs or write to it, and one whose outputs say who won."""
+
+TRAINS = ("train", "distributed-train")
+"""Tasks that get accelerators and the chosen nodes; those of the second go to the job that it creates."""
 
 NUMBER = re.compile(r"-\d+$")
 """What KFP adds to the second and further tasks of one name."""
@@ -42,7 +45,7 @@ def resources_of(task: str, compute: Compute) -> Resources:
     """Return the resources of a task: all for the training, no accelerator for the rest, little for light ones."""
     if task in LIGHT:
         return Resources(min(1.0, compute.cpus), "2Gi", 0)
-    return Resources(compute.cpus, compute.memory, compute.gpus if task == "train" else 0)
+    return Resources(compute.cpus, compute.memory, compute.gpus if task in TRAINS else 0)
 
 
 def place(task: PipelineTask, compute: Compute) -> PipelineTask:
@@ -62,9 +65,21 @@ def place(task: PipelineTask, compute: Compute) -> PipelineTask:
     if name in NEVER_CACHED:
         task.set_caching_options(False)
     _on_kubernetes(task, compute)
-    if name == "train":
-        _with_accelerators(task, wanted, compute)
+    if name in TRAINS:
+        _with_accelerators(task, wanted, compute, is_job=name != "train")
     return task
+
+
+def of_the_job(compute: Compute) -> str:
+    """Return the section ``compute`` of the job that a task creates, as far as KFP does not hand it on.
+
+    What KFP hands on with the task's configuration is left out, so that more memory, say, retrains nothing.
+    """
+    kept = (
+        *("image", "image_pull_policy", "image_pull_secrets", "shared_memory", "workers", "parameter_servers"),
+        *("runs", "job", "service_account"),
+    )
+    return documents.dump(compute.model_dump(mode="json", include=set(kept), exclude_defaults=True))
 
 
 def _on_kubernetes(task: PipelineTask, compute: Compute) -> None:
@@ -83,15 +98,16 @@ def _on_kubernetes(task: PipelineTask, compute: Compute) -> None:
         kubernetes.set_image_pull_secrets(task, list(compute.image_pull_secrets))
 
 
-def _with_accelerators(task: PipelineTask, wanted: Resources, compute: Compute) -> None:
+def _with_accelerators(task: PipelineTask, wanted: Resources, compute: Compute, *, is_job: bool) -> None:
     if wanted.gpus:
         task.set_accelerator_type(compute.gpu_type).set_accelerator_limit(wanted.gpus)
-    if not (compute.shared_memory or compute.node_selector or compute.tolerations):
+    shared_memory = None if is_job else compute.shared_memory  # KFP hands on claims, but no memory
+    if not (shared_memory or compute.node_selector or compute.tolerations):
         return  # without the second that the import takes
     from kfp import kubernetes
 
-    if compute.shared_memory:
-        size = in_kfp_units(compute.shared_memory)
+    if shared_memory:
+        size = in_kfp_units(shared_memory)
         kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", medium="Memory", size_limit=size)  # noqa: S108
     for label, value in compute.node_selector.items():
         kubernetes.add_node_selector(task, label_key=label, label_value=value)

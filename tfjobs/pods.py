@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from parak8s.components.image import IMAGE
 from parak8s.experiment import Compute
 from parak8s.experiment.compute import Toleration
+from parak8s.image import IMAGE
 from parak8s.tfjobs.objects import (
     Capabilities,
     Claim,

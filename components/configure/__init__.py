@@ -5,7 +5,7 @@ from typing import NamedTuple
 from kfp import dsl
 from kfp.dsl import Artifact, Input
 
-from parak8s.components.image import IMAGE
+from parak8s.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

@@ -5,7 +5,7 @@ from typing import List, NamedTuple  # noqa: UP035 - KFP reads the annotations
 from kfp import dsl
 from kfp.dsl import Artifact, Input, Markdown, Metrics, Model, Output
 
-from parak8s.components.image import IMAGE
+from parak8s.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

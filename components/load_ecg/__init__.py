@@ -3,7 +3,7 @@
 from kfp import dsl
 from kfp.dsl import Dataset, Output
 
-from parak8s.components.image import IMAGE
+from parak8s.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

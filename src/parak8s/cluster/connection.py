@@ -124,7 +124,7 @@ def _client(target: Target, cookies: str | None) -> Client:
             namespace=target.namespace if target.namespace not in (None, "kubeflow") else "-",
             credentials=target.token_file and _TokenFile(target.token_file),
             cookies=cookies,
-            proxy=_proxy(target.host),
+            proxy=proxy_for(target.host),
             ssl_ca_cert=str(target.ca_file) if target.ca_file else None,
         )
     _bound(_api_client(client), target.timeout_s)
@@ -160,12 +160,12 @@ def _cookies(target: Target) -> str | None:
         target.host,
         target.credentials,
         ca_file=target.ca_file,
-        proxy=_proxy(target.host),
+        proxy=proxy_for(target.host),
         timeout_s=target.timeout_s,
     )
 
 
-def _proxy(host: str) -> str | None:
+def proxy_for(host: str) -> str | None:
     """Return the proxy that the environment names for ``host``; urllib3 does not look for it itself."""
     from requests.utils import get_environ_proxies, select_proxy
 

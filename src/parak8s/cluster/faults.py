@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from parak8s.errors import EnvironmentFault, InputError, ParaK8sError, from_os_error
@@ -23,6 +24,28 @@ WAYS_IN = (
 )
 SHOWN = 600
 """Characters of a server's own words that are repeated."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to do where no answer comes.
+
+    Args:
+        refused: Nothing listens at the address.
+        unknown: Nobody knows the name of the host.
+        authority: Its certificate is not trusted.
+    """
+
+    refused: str
+    unknown: str
+    authority: str
+
+
+_ADVICE = Advice(
+    refused=f"is the port forwarded? {PORT_FORWARD}, then --host http://localhost:8080",
+    unknown="check --host or KF_PIPELINES_ENDPOINT",
+    authority="give the certificate of its authority with --ca-file FILE or SSL_CERT_FILE",
+)
 
 
 class Unavailable(EnvironmentFault):
@@ -68,37 +91,34 @@ def reaching(host: str) -> Iterator[None]:
     except ParaK8sError:
         raise
     except ApiException as error:
-        raise _answered(error, host) from _cause(error)
+        raise _answered(error, host) from shown_cause(error)
     except WebPage as error:
         message = f"{host} answers with a web page: not logged in, or the address lacks its path /pipeline; {WAYS_IN}"
         raise NotLoggedIn(message) from error
     except (urllib3.exceptions.HTTPError, requests.RequestException, socket.gaierror, ConnectionError) as error:
-        raise _unanswered(error, host) from _cause(error)
+        raise unanswered(error, f"Kubeflow Pipelines at {redacted(host)}", _ADVICE) from shown_cause(error)
     except OSError as error:
         raise from_os_error(error) from error
 
 
-def _unanswered(error: BaseException, host: str) -> EnvironmentFault:
-    """Return what it means that no answer came."""
+def unanswered(error: BaseException, where: str, advice: Advice) -> EnvironmentFault:
+    """Return what it means that no answer came from ``where``."""
     import requests
     import urllib3
 
     chain = [*_chain(error)]
-    where = f"Kubeflow Pipelines at {redacted(host)}"
     if any(
         isinstance(cause, ssl.SSLError | urllib3.exceptions.SSLError | requests.exceptions.SSLError) for cause in chain
     ):
         reason = next((cause.verify_message for cause in chain if isinstance(cause, ssl.SSLCertVerificationError)), "")
-        fix = "give the certificate of its authority with --ca-file FILE or SSL_CERT_FILE"
+        fix = advice.authority
         if any("WRONG_VERSION_NUMBER" in str(cause) for cause in chain):
             reason, fix = "it does not speak TLS", "write http:// instead of https://"
         return EnvironmentFault(f"{where}: no secure connection{f': {reason}' if reason else ''}; {fix}")
     if any(isinstance(cause, ConnectionRefusedError) for cause in chain):
-        return Unreachable(
-            f"{where}: connection refused; is the port forwarded? {PORT_FORWARD}, then --host http://localhost:8080"
-        )
+        return Unreachable(f"{where}: connection refused; {advice.refused}")
     if any(isinstance(cause, socket.gaierror | urllib3.exceptions.NameResolutionError) for cause in chain):
-        return Unreachable(f"{where}: no such host; check --host or KF_PIPELINES_ENDPOINT")
+        return Unreachable(f"{where}: no such host; {advice.unknown}")
     timeouts = (TimeoutError, urllib3.exceptions.TimeoutError, requests.Timeout)
     if any(isinstance(cause, timeouts) for cause in chain):
         return Unavailable(f"{where}: no answer in time")
@@ -190,7 +210,7 @@ def _json(body: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _cause(error: Exception) -> Exception | None:
+def shown_cause(error: Exception) -> Exception | None:
     """Return the error for the traceback of --debug, unless its text may hold a password, a token or a cookie."""
     text = str(error)
     return error if redacted(text) == text and not re.search(r"(?i)cookie|bearer|password", text) else None

@@ -137,6 +137,11 @@ class Compute(Section):
     retries: Annotated[int, Field(ge=0, le=100)] = 2
     """How often a step that talks to the network is tried again."""
 
+    @property
+    def distributed(self) -> bool:
+        """Whether more than one replica trains."""
+        return self.workers > 1 or self.parameter_servers > 0
+
     @model_validator(mode="after")
     def _variables_are_set_once(self) -> Self:
         names = [*self.env, *(name for secret in self.secrets for name in secret.env)]
