@@ -10,11 +10,16 @@ import typer
 
 from parak8s.cli_endings import conclude, report_error
 from parak8s.cli_pipelines import File, Namespace, Overrides
-from parak8s.errors import EnvironmentFault, InputError, ParaK8sError, from_os_error
+from parak8s.errors import GATE_REFUSED, EnvironmentFault, InputError, ParaK8sError, Stopped, from_os_error
 
 if TYPE_CHECKING:
+    from parak8s.console import Console
     from parak8s.experiment import Experiment
     from parak8s.layout import Layout
+
+
+REFUSAL = "the gate said no; its reasons are in gate/verdict.json"
+"""What a leader says at the end, for whoever follows its log."""
 
 
 class Engine(StrEnum):
@@ -38,6 +43,15 @@ def distribute(
     certify: Annotated[
         bool, typer.Option("--certify", help="Train on one worker too, and store how far the two are apart.")
     ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="With tfjob: follow the job; its outcome is the exit code.")
+    ] = False,
+    delete_on_stop: Annotated[
+        bool, typer.Option("--delete-on-stop", help="With --wait: Ctrl-C deletes the job instead of leaving it.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="With tfjob: name of the job. Default: the experiment's.")] = None,
+    context: Annotated[str | None, typer.Option(help="With tfjob: context of the kubeconfig.")] = None,
+    namespace: Namespace = None,
 ) -> None:
     """Run the experiment with many workers: the very TFJob that a cluster gets."""
     from parak8s import console, loading
@@ -47,6 +61,12 @@ def distribute(
     experiment = loading.load(file, [*(overrides or ()), *given])
     if certify:
         _refuse_uncertifiable(experiment)
+    if engine is Engine.TFJOB:
+        job = _cluster_job(experiment, output, namespace, name, certify=certify)
+        _run_there(job, context, namespace, wait=wait, delete_on_stop=delete_on_stop)
+        return
+    if wait or delete_on_stop or name or context or namespace:
+        raise InputError("--wait, --delete-on-stop, --name, --context and --namespace go with --engine tfjob")
     layout = _run_here(experiment, output, certify=certify)
     if certify:
         console.print_certificate(layout.training / "certificate.json")
@@ -55,8 +75,10 @@ def distribute(
 
 def _refuse_uncertifiable(experiment: "Experiment") -> None:
     if experiment.compute.parameter_servers:
-        raise InputError("--certify: workers of parameter servers do not wait for each other, so that no two trainings are "
-                         "the same; write compute.parameter_servers: 0")  # fmt: skip
+        raise InputError(
+            "--certify: workers of parameter servers do not wait for each other, so that no two trainings are the same; "
+            "write compute.parameter_servers: 0"
+        )
     if experiment.reproducibility != "strict":
         raise InputError("--certify needs reproducibility: strict; two trainings differ anyhow without it")
 
@@ -89,6 +111,57 @@ def _run_here(experiment: "Experiment", output: Path | None, *, certify: bool) -
     return layout
 
 
+def _cluster_job(
+    experiment: "Experiment", output: Path | None, namespace: str | None, name: str | None, *, certify: bool
+) -> dict[str, Any]:
+    from parak8s.tfjobs.building import cluster_tfjob
+
+    directory = str(output) if output else None
+    return cluster_tfjob(experiment, directory=directory, namespace=namespace, name=name, certify=certify)
+
+
+def _run_there(
+    job: dict[str, Any], context: str | None, namespace: str | None, *, wait: bool, delete_on_stop: bool
+) -> None:
+    """Create the job on a cluster and follow it, if that is wanted; leave with what its outcome means."""
+    from parak8s import console
+    from parak8s.cluster.jobs import connect
+
+    jobs = connect(context, namespace)
+    created = jobs.create(job)
+    typer.echo(f"tfjob       {created.name} in the namespace {created.namespace}")
+    if not wait:
+        typer.echo(f"follow      kubectl get tfjob {created.name} -n {created.namespace} --watch")
+        return
+    try:
+        with console.Console() as screen:
+            listener = _Listener(screen)
+            outcome = jobs.follow(created.name, listener, uid=created.uid)
+    except KeyboardInterrupt:
+        if delete_on_stop:
+            jobs.delete(created.name, created.uid)
+            raise Stopped(f"stopped; the TFJob {created.name} is deleted, its checkpoints are kept") from None
+        raise Stopped(f"no longer following; the TFJob {created.name} goes on in the cluster") from None
+    if not outcome.succeeded:
+        raise EnvironmentFault(outcome.reason)
+    if listener.refused:
+        raise typer.Exit(GATE_REFUSED)
+
+
+class _Listener:
+    """Hands everything on to the screen, and hears whether the leader says that the gate said no."""
+
+    def __init__(self, screen: "Console") -> None:
+        self.screen, self.refused = screen, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.screen, name)
+
+    def said(self, line: str) -> None:
+        self.refused = self.refused or line.strip() == REFUSAL
+        self.screen.said(line)
+
+
 def replica(
     experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Its text.", show_default=False)],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder that all replicas see.")],
@@ -108,6 +181,7 @@ def replica(
                 loading.parse(experiment, "the experiment"), output,
                 narrator=screen, observers=[screen], train_only=only == "train", certify=certify,
             )  # fmt: skip
+        _tell_refusal(output)
     except (ParaK8sError, OSError) as error:
         code = report_error(error if isinstance(error, ParaK8sError) else from_os_error(error), error)
     except Exception as error:
@@ -115,6 +189,17 @@ def replica(
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # TensorFlow's threads wait for peers that may be gone
+
+
+def _tell_refusal(output: Path) -> None:
+    """Say so when the gate said no: the job has succeeded all the same."""
+    from parak8s import files
+    from parak8s.layout import Layout
+    from parak8s.team import Team
+
+    team, verdict = Team.from_environment(), Layout(output).gate / "verdict.json"
+    if (team is None or team.leads) and verdict.is_file() and not files.read_json(verdict)["passed"]:
+        typer.echo(REFUSAL)
 
 
 def tfjob_manifest(
