@@ -76,8 +76,8 @@ def distribute(
 def _refuse_uncertifiable(experiment: "Experiment") -> None:
     if experiment.compute.parameter_servers:
         raise InputError(
-            "--certify: workers of parameter servers do not wait for each other, so that no two trainings are the same; "
-            "write compute.parameter_servers: 0"
+            "--certify: workers of parameter servers do not wait for each other, so that no two trainings are the "
+            "same; write compute.parameter_servers: 0"
         )
     if experiment.reproducibility != "strict":
         raise InputError("--certify needs reproducibility: strict; two trainings differ anyhow without it")

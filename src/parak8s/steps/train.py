@@ -88,7 +88,7 @@ def _fitted(
     manifest = prepared.verify(dataset)
     loader = data.loader(experiment.data.loader, experiment.data.options)
     weights = class_weights(experiment, manifest)
-    batch_size, seed = experiment.data.batch_size, experiment.seed
+    batch_size, seed = experiment.data.batch_size * experiment.training.scaling.factor, experiment.seed
     batches = loader.batches(dataset, "train", batch_size=batch_size, shuffle=True, seed=seed, class_weights=weights)
     validation = loader.batches(dataset, "validation", batch_size=max(batch_size, rows_at_once(manifest.input_shape)))
     boards = [TensorBoard(training)] if experiment.training.tensorboard else []
