@@ -95,7 +95,8 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     arguments = parser.parse_args()
     if arguments.replica:
-        replica(*arguments.replica, arguments.epochs)
+        dataset, directory = arguments.replica
+        replica(dataset, directory, arguments.epochs)
     with tempfile.TemporaryDirectory() as folder:
         dataset = Path(folder)
         rows = {"train": np.arange(arguments.examples), "validation": np.arange(16)}
