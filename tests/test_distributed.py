@@ -19,7 +19,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return team_case.prepare(tmp_path_factory.mktemp("data") / "dataset")
 
 
-def job(directory: Path, dataset: Path, replicas: dict[str, int], settings: dict[str, Any]) -> dict[str, Any]:
+def job(
+    directory: Path, dataset: Path, replicas: dict[str, int], settings: dict[str, Any], backoff: int = 20
+) -> dict[str, Any]:
+    """Return the TFJob that trains on these replicas, as others write theirs: any command."""
     command = [sys.executable, str(Path(team_case.__file__)), str(dataset), str(directory), json.dumps(settings)]
     environment = [
         {"name": "PYTHONPATH", "value": ":".join(path for path in sys.path if path)},
@@ -31,7 +34,7 @@ def job(directory: Path, dataset: Path, replicas: dict[str, int], settings: dict
         role: {"replicas": count, "restartPolicy": "ExitCode", "template": {"spec": {"containers": [container]}}}
         for role, count in replicas.items()
     }
-    run_policy = {"backoffLimit": 20, "cleanPodPolicy": "Running"}
+    run_policy = {"backoffLimit": backoff, "cleanPodPolicy": "Running"}
     return {
         "apiVersion": "kubeflow.org/v1",
         "kind": "TFJob",
@@ -47,6 +50,11 @@ def trained(directory: Path, dataset: Path, replicas: dict[str, int], **settings
     states = [each["type"] for each in ended["status"]["conditions"] if each["status"] == "True"]
     logs = "\n".join(f"{path.name}:\n{path.read_text()[-3000:]}" for path in sorted((directory / "logs").iterdir()))
     assert states[-1] == "Succeeded", logs
+    return outcomes(directory)
+
+
+def outcomes(directory: Path) -> Outcome:
+    """Return what each replica wrote at its end, by name."""
     return {path.stem.removeprefix("told-"): json.loads(path.read_text()) for path in directory.glob("told-*.json")}
 
 
