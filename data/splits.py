@@ -39,7 +39,7 @@ def assign(examples: Examples, split: Split) -> dict[str, NDArray[np.intp]]:
     if split.by == "hash":
         _refuse_leakage(rows, keys, examples.names, lambda _: "the same example", fix)
     else:
-        _refuse_leakage(rows, keys, examples.names, lambda key: f"patient {key.decode()}", "")
+        _refuse_leakage(rows, keys, examples.names, lambda key: f"patient {key.decode(errors='surrogateescape')}", "")
     if examples.alike is not None:
         _refuse_leakage(rows, examples.alike.tolist(), examples.names, lambda _: "nearly the same example", fix)
     return rows
@@ -53,7 +53,8 @@ def _keys(examples: Examples, by: str) -> list[bytes]:
         ]
     if examples.patients is None:
         raise InputError("data.split.by: patient, but this source does not say who is who; write by: hash")
-    return [str(patient).encode() for patient in examples.patients]
+    # A patient may be named by a file, whose name need not be UTF-8.
+    return [str(patient).encode("utf-8", "surrogateescape") for patient in examples.patients]
 
 
 def _uniform(keys: list[bytes]) -> NDArray[np.float64]:

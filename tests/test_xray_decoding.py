@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from parak8s.data.xray import dicom, pictures
+from parak8s.data.xray import pictures
 from parak8s.data.xray.decoding import Decoder, on_disk, only
 from parak8s.data.xray.frame import Fit, Frame
 from xray_files import SHARED, Pixels, encoded, jpeg, smooth
@@ -203,7 +203,7 @@ def test_a_jpeg_2000_dicom_is_read(tmp_path: Path) -> None:
 def test_a_dicom_file_whose_identifiers_are_ignored_gives_the_same_pixels(tmp_path: Path) -> None:
     plain = read(write_dicom(tmp_path / "a", STORED, bits=12))
     named = write_dicom(tmp_path / "b", STORED, bits=12, PatientName="Doe^Jane", PatientID="7", AccessionNumber="9")
-    ignored = dicom.read(named, FRAME, "depth", "ignore")
+    ignored = Decoder(FRAME, "depth", "ignore").read(named)
     np.testing.assert_array_equal(ignored[..., 0], plain)
 
 

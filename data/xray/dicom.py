@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +35,10 @@ def is_dicom(head: bytes) -> bool:
     return head[PREAMBLE : PREAMBLE + 4] == b"DICM"
 
 
-def read(path: Path, frame: Frame, levels: Levels, identifiers: Identifiers) -> NDArray[np.uint8]:
-    """Return the image in ``path`` as uint8 (size, size, 1); nothing else leaves the file.
+def read(
+    path: Path, file: BinaryIO, frame: Frame, levels: Levels, identifiers: Identifiers
+) -> NDArray[np.uint8]:
+    """Return the image in ``file``, opened from ``path``, as uint8 (size, size, 1); nothing else leaves the file.
 
     The stored values go through the modality LUT or rescaling, then the first VOI LUT or window; where there is none,
     ``levels`` says which are black and white: those of its ``depth`` (BitsStored), or its own ``range``. MONOCHROME1
@@ -53,7 +55,7 @@ def read(path: Path, frame: Frame, levels: Levels, identifiers: Identifiers) -> 
     except ImportError as error:
         raise EnvironmentFault(f"{path}: reading DICOM files needs: pip install 'parak8s[xray]'") from error
     try:
-        dataset = pydicom.dcmread(path)
+        dataset = pydicom.dcmread(file)
         _refuse_identity(path, dataset, identifiers)
         _check(path, dataset)
         grey = _grey(dataset, _stored(path, dataset), levels)
