@@ -69,7 +69,10 @@ def _refuse_empty(rows: Mapping[str, NDArray[np.intp]], split: Split, examples: 
             count = f"{len(examples)} examples"
             if split.by == "patient" and examples.patients is not None:
                 count += f" of {len(np.unique(examples.patients))} patients"
-            raise InputError(f"the {name} split is empty ({count}); raise data.split.{name}, or give more data")
+            fix = f"raise data.split.{name}, or give more data"
+            if not split.fractions()[name]:
+                fix = "raise data.split.test, which is 0, or give a source that brings a test set"
+            raise InputError(f"the {name} split is empty ({count}); {fix}")
     absent = set(range(len(examples.classes))) - set(examples.labels[rows["train"]].tolist())
     if absent:
         names = ", ".join(examples.classes[index] for index in sorted(absent))

@@ -75,7 +75,9 @@ def test_a_file_of_any_kind_gives_pillows_pixels_to_the_last_bit(tmp_path: Path,
     pixels, known = decoded(list(files.values()), Frame(SIZE, fit), levels)
     assert all(known)
     for name, got in zip(files, pixels, strict=True):
-        np.testing.assert_array_equal(got, Decoder(Frame(SIZE, fit), levels, "refuse").read(tmp_path / name), err_msg=name)
+        np.testing.assert_array_equal(
+            got, Decoder(Frame(SIZE, fit), levels, "refuse").read(tmp_path / name), err_msg=name
+        )
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared X-rays")
@@ -86,7 +88,9 @@ def test_real_x_rays_give_pillows_pixels_to_the_last_bit(size: int) -> None:
     assert len(paths) > 20
     assert all(known)
     for path, got in zip(paths, pixels, strict=True):
-        np.testing.assert_array_equal(got, Decoder(Frame(size, "crop"), "depth", "refuse").read(path), err_msg=path.name)
+        np.testing.assert_array_equal(
+            got, Decoder(Frame(size, "crop"), "depth", "refuse").read(path), err_msg=path.name
+        )
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])

@@ -35,9 +35,7 @@ def is_dicom(head: bytes) -> bool:
     return head[PREAMBLE : PREAMBLE + 4] == b"DICM"
 
 
-def read(
-    path: Path, file: BinaryIO, frame: Frame, levels: Levels, identifiers: Identifiers
-) -> NDArray[np.uint8]:
+def read(path: Path, file: BinaryIO, frame: Frame, levels: Levels, identifiers: Identifiers) -> NDArray[np.uint8]:
     """Return the image in ``file``, opened from ``path``, as uint8 (size, size, 1); nothing else leaves the file.
 
     The stored values go through the modality LUT or rescaling, then the first VOI LUT or window; where there is none,
