@@ -15,6 +15,9 @@ WHITE = 255.0
 LEAST_DEVIATION = 1.0
 """Smallest deviation that is divided by: one grey level, so that an empty image is not blown up to noise."""
 
+AMOUNTS = ("flip", "rotation", "shift", "zoom", "contrast", "brightness", "noise")
+"""What can be varied, by the names of the settings."""
+
 
 @keras.saving.register_keras_serializable(package="parak8s")
 class UnitScale(keras.layers.Layer):
@@ -61,6 +64,7 @@ class ImageAugmentation(keras.layers.Layer):
         contrast: Distances from the image's mean are multiplied by a factor from 1 - contrast to 1 + contrast.
         brightness: Up to this fraction of full scale is added or taken away.
         noise: Standard deviation of added white noise, as a fraction of full scale.
+        rate: Share of the images that are varied; the others stay as they are.
         seed: Seed of the draws; how far they are is one of the layer's variables.
     """
 
@@ -74,12 +78,13 @@ class ImageAugmentation(keras.layers.Layer):
         contrast: float = 0.0,
         brightness: float = 0.0,
         noise: float = 0.0,
+        rate: float = 1.0,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"dtype": "float32"} | kwargs)
         self.flip, self.rotation, self.shift, self.zoom = flip, rotation, shift, zoom
-        self.contrast, self.brightness, self.noise, self.seed = contrast, brightness, noise, seed
+        self.contrast, self.brightness, self.noise, self.rate, self.seed = contrast, brightness, noise, rate, seed
         self.draws = keras.random.SeedGenerator(seed)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -87,6 +92,10 @@ class ImageAugmentation(keras.layers.Layer):
         images = tf.cast(inputs, tf.float32)
         if not training:
             return images
+        varied = self._varied(images)
+        return tf.where(self._between(images, 0.0, 1.0) < self.rate, varied, images) if self.rate < 1 else varied
+
+    def _varied(self, images: tf.Tensor) -> tf.Tensor:
         if self.flip or self.rotation or self.shift or self.zoom:
             images = warped(images, *self._places(tf.shape(images)[0]))
         if self.contrast:
@@ -116,7 +125,7 @@ class ImageAugmentation(keras.layers.Layer):
 
     def get_config(self) -> Mapping[str, Any]:
         """Return the arguments of the constructor."""
-        names = ("flip", "rotation", "shift", "zoom", "contrast", "brightness", "noise", "seed")
+        names = (*AMOUNTS, "rate", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
@@ -185,6 +194,7 @@ class Augmentation(Protocol):
     contrast: float
     brightness: float
     noise: float
+    rate: float
 
 
 def normalization(kind: Literal["unit", "zscore", "none"]) -> list[keras.Layer]:
@@ -196,6 +206,6 @@ def normalization(kind: Literal["unit", "zscore", "none"]) -> list[keras.Layer]:
 
 def augmentation(settings: Augmentation, seed: int) -> list[keras.Layer]:
     """Return the layers that vary raw images; none where nothing is to vary."""
-    names = ("flip", "rotation", "shift", "zoom", "contrast", "brightness", "noise")
-    amounts: dict[str, Any] = {name: getattr(settings, name) for name in names}
-    return [ImageAugmentation(**amounts, seed=seed)] if any(amounts.values()) else []
+    amounts: dict[str, Any] = {name: getattr(settings, name) for name in AMOUNTS}
+    varies = settings.rate and any(amounts.values())
+    return [ImageAugmentation(**amounts, rate=settings.rate, seed=seed)] if varies else []

@@ -156,6 +156,26 @@ def test_a_dicom_file_that_is_no_nameless_grey_image_is_refused(name: str, tmp_p
     assert str(caught.value).startswith(f"{file}: {reason}")
 
 
+def test_compressed_pixels_that_nothing_here_decodes_are_told_with_what_would(tmp_path: Path) -> None:
+    import pydicom
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import JPEG2000Lossless, JPEGExtended12Bit
+
+    file = dicom(class_folders(tmp_path) / "NORMAL" / "a.dcm", STORED, bits=12)
+    whole = pydicom.dcmread(file)
+    for syntax, reason in (
+        (JPEGExtended12Bit, "JPEG Extended (Process 2 and 4): no decoder for it here; pip install 'parak8s[xray]' "),
+        (JPEG2000Lossless, "damaged DICOM file (pylibjpeg: Error decoding the J2K data: failed to read the header)"),
+    ):
+        whole.file_meta.TransferSyntaxUID = syntax
+        whole.PixelData = encapsulate([b"\xff\x4f\xff\x51" + b"\0" * 200])
+        whole["PixelData"].is_undefined_length = True
+        whole.save_as(file)
+        with pytest.raises(InputError) as caught:
+            XRayLoader(size=32).read(fetch(str(tmp_path)))
+        assert str(caught.value).startswith(f"{file}: {reason}")
+
+
 def test_a_name_inside_a_sequence_is_found(tmp_path: Path) -> None:
     from pydicom import Dataset
 

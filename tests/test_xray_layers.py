@@ -107,6 +107,14 @@ def test_each_setting_alone_changes_the_images_and_keeps_them_in_range(name: str
     assert varied.max() <= 255
 
 
+def test_the_share_of_images_that_is_not_to_vary_stays_as_it_is() -> None:
+    layer = ImageAugmentation(**ALL, rate=0.7, seed=1)
+    assert ImageAugmentation.from_config(layer.get_config()).rate == 0.7
+    changed = np.abs(layer(images(200), training=True).numpy() - images(200)).max(axis=(1, 2, 3))
+    assert 120 < (changed > 1).sum() < 160
+    assert (changed == 0).sum() == 200 - (changed > 1).sum()
+
+
 def test_augmentation_compiles_with_xla() -> None:
     layer = ImageAugmentation(**ALL)
     varied = tf.function(lambda batch: layer(batch, training=True), jit_compile=True)(images())
@@ -163,7 +171,8 @@ def test_rotation_turns_by_its_degrees_and_a_flip_mirrors() -> None:
 
 
 def test_nothing_is_added_to_the_model_where_nothing_is_to_vary() -> None:
-    assert augmentation(SimpleNamespace(**dict.fromkeys(ALL, 0)), seed=0) == []
+    assert augmentation(SimpleNamespace(**dict.fromkeys(ALL, 0), rate=1.0), seed=0) == []
+    assert augmentation(SimpleNamespace(**ALL, rate=0.0), seed=0) == []
     assert [type(layer) for layer in normalization("unit") + normalization("zscore")] == [UnitScale, Standardize]
 
 

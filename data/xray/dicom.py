@@ -60,7 +60,8 @@ def read(path: Path, file: BinaryIO, frame: Frame, levels: Levels, identifiers: 
     except (InputError, PermissionError):
         raise
     except Exception as error:  # pydicom lets through whatever a broken element brings about
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        first, *lines = f"{type(error).__name__}: {error}".splitlines()
+        reason = lines[0].strip() if lines and first.endswith(":") else first
         raise InputError(f"{path}: damaged DICOM file ({reason}); copy or export it again") from error
     return frame.pixels(Image.fromarray(grey))
 
@@ -106,11 +107,12 @@ def _stored(path: Path, dataset: "Dataset") -> NDArray[Any]:
     try:
         pixels: NDArray[Any] = dataset.pixel_array
     except (RuntimeError, NotImplementedError) as error:
-        kind = dataset.file_meta.TransferSyntaxUID.name
-        if "plugin" not in str(error) and "handler" not in str(error) and "decod" not in str(error):
+        if not any(words in str(error) for words in ("missing dependencies", "does not support", "not supported")):
             raise
+        kind = dataset.file_meta.TransferSyntaxUID.name
         raise InputError(
-            f"{path}: {kind}: no decoder for it here; pip install 'parak8s[xray]' brings those for JPEG and JPEG 2000"
+            f"{path}: {kind}: no decoder for it here; pip install 'parak8s[xray]' brings one for JPEG 2000, "
+            "pip install python-gdcm for all kinds of JPEG"
         ) from error
     return pixels
 

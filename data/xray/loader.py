@@ -65,6 +65,8 @@ class Augment(BaseModel):
     """Largest change of the brightness, as a fraction of full scale."""
     noise: Amount = 0.0
     """Standard deviation of added white noise, as a fraction of full scale."""
+    rate: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1.0
+    """Share of the images that are varied; the others stay as they are, as images are after training."""
 
 
 class XRayLoader(Loader):
