@@ -141,11 +141,11 @@ def test_warping_is_an_affine_map_of_what_the_pixels_show() -> None:
 
 
 def test_warping_reads_between_pixels_and_beyond_the_border_as_tensorflows_bicubic_resize() -> None:
-    zoom, none = np.tile(np.float32([[0.5, 0], [0, 0.5]]), (4, 1, 1)), np.zeros((4, 2), np.float32)
+    zoom, none = np.tile(np.eye(2, dtype=np.float32) / 2, (4, 1, 1)), np.zeros((4, 2), np.float32)
     noise = np.random.default_rng(0).uniform(0, 255, (4, 40, 32, 3)).astype(np.float32)
     twice = tf.image.resize(noise, (80, 64), "bicubic").numpy()
     np.testing.assert_allclose(warped(noise, zoom, none), twice[:, 20:60, 16:48], atol=1e-2)
-    beyond = warped(noise, np.tile(np.eye(2, dtype=np.float32), (4, 1, 1)), none + np.float32([0, 2])).numpy()
+    beyond = warped(noise, np.tile(np.eye(2, dtype=np.float32), (4, 1, 1)), none + np.array([0, 2], np.float32)).numpy()
     np.testing.assert_allclose(beyond, np.broadcast_to(noise[:, :, :1], noise.shape), atol=1e-2)
 
 

@@ -76,24 +76,25 @@ def _damage_told(path: Path, reason: str = "") -> Iterator[None]:
         raise InputError(f"{path}: damaged image ({reason or error}); copy or download it again") from error
 
 
-def _grey(path: Path, image: ImageFile.ImageFile, frame: Frame, levels: Levels) -> NDArray[np.uint8]:
-    width, height = image.size
+def _grey(path: Path, file: ImageFile.ImageFile, frame: Frame, levels: Levels) -> NDArray[np.uint8]:
+    width, height = file.size
     if width * height > MOST_PIXELS:
         got = f"{width:,} x {height:,}"
         raise InputError(f"{path}: too large: expected at most {MOST_PIXELS:,} pixels, got {got}; save it smaller")
-    if (count := getattr(image, "n_frames", 1)) > 1:
+    if (count := getattr(file, "n_frames", 1)) > 1:
         raise InputError(f"{path}: an animation of {count} images; expected one X-ray in a file")
-    if image.mode in ("CMYK", "YCCK"):
+    if file.mode in ("CMYK", "YCCK"):
         raise InputError(f"{path}: colours for print (CMYK); save it as grey")
-    image.draft("L", frame.needed(width, height))  # for JPEG only
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = Image.fromarray(_of_16_bits(np.asarray(image), levels))
-    elif image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        image = _opaque(path, image)
-    oriented = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    file.draft("L", frame.needed(width, height))  # for JPEG only
+    image: Image.Image = file
+    if file.mode in ("I", "F") or file.mode.startswith("I;16"):
+        image = Image.fromarray(_of_16_bits(np.asarray(file), levels))
+    elif file.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in file.info:
+        image = _opaque(path, file)
+    orientation = file.getexif().get(ExifTags.Base.Orientation, 1)
     fitted = frame.fitted(image if image.mode == "L" else image.convert("L"))
-    if oriented:
-        fitted.getexif()[ExifTags.Base.Orientation] = image.getexif()[ExifTags.Base.Orientation]
+    if orientation != 1:
+        fitted.getexif()[ExifTags.Base.Orientation] = orientation
         fitted = ImageOps.exif_transpose(fitted)
     return np.asarray(fitted)[..., None]
 
