@@ -6,6 +6,7 @@ Measured on 110 chest X-rays of true size, to 224 pixels with two threads: Pillo
 
 import contextlib
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -21,6 +22,9 @@ Levels = Literal["depth", "range"]
 
 MOST_PIXELS = 64_000_000
 """Pixels of the largest image that is decoded: four times those of the largest X-ray detectors."""
+
+AT_ONCE = 1 << 22
+"""Bytes of the largest file that is read and decoded in one go: after each piece a thread would wait for the others."""
 
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 """How their files begin."""
@@ -55,10 +59,12 @@ def read(path: Path, file: BinaryIO, frame: Frame, levels: Levels) -> NDArray[np
     kind = JpegImagePlugin.jpeg_factory if head.startswith(JPEG) else PngImagePlugin.PngImageFile
     if not head.startswith((JPEG, PNG)):
         raise InputError(f"{path}: {_what_else(head)}; expected a JPEG, PNG or DICOM image")
-    content = head + file.read()
+    file.seek(0)
+    at_once = os.fstat(file.fileno()).st_size <= AT_ONCE
     with _damage_told(path, "its header is cut or broken"):
-        image = kind(io.BytesIO(content))
-    image.decodermaxblock = len(content)  # after each piece a thread would wait for the others
+        image = kind(io.BytesIO(file.read()) if at_once else file)
+    if at_once:
+        image.decodermaxblock = AT_ONCE
     with _damage_told(path):
         return _grey(path, image, frame, levels)
 
