@@ -32,6 +32,8 @@ def main(name: str, arguments: dict[str, Any]) -> None:
         arguments[port] = many or dsl.Artifact(uri=given)
     if "status" in arguments:
         arguments["status"] = dsl.PipelineTaskFinalStatus(arguments["status"]["state"], "job", "task", None, None)
+    if "task_config" in arguments:
+        arguments["task_config"] = dsl.TaskConfig(**arguments["task_config"])
     for port, about in outputs.items():
         arguments[port] = KINDS[about["artifactType"]["schemaTitle"]](uri=str(Path(port).absolute()), metadata={})
     getattr(module, name).python_func(**arguments)

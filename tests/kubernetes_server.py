@@ -81,6 +81,7 @@ class KubernetesServer:
         tokens: Who shows none of these is not let in; None lets everybody in.
         workloads: What Kueue has; None without Kueue.
         certificate: PEM file with key and certificate: the server speaks TLS.
+        on_create: Does what the replicas of a new job do.
     """
 
     script: list[Moment] = field(default_factory=lambda: [Moment(status("Succeeded"))])
@@ -90,6 +91,7 @@ class KubernetesServer:
     tokens: set[str] | None = None
     workloads: list[Json] | None = None
     certificate: Path | None = None
+    on_create: Callable[[Json], None] = lambda _: None
     requests: list[Request] = field(default_factory=list)
     jobs: dict[str, Json] = field(default_factory=dict)
     looks: int = 0
@@ -178,6 +180,7 @@ class KubernetesServer:
             raise Refused(409, "AlreadyExists", f'tfjobs.kubeflow.org "{name}" already exists')
         body["metadata"] |= {"uid": str(uuid.uuid4()), "resourceVersion": "1"}
         self.jobs[name] = body
+        self.on_create(body)
         return body
 
     def get_job(self, _: Request, name: str) -> Json:
@@ -187,7 +190,7 @@ class KubernetesServer:
             self.read.clear()
         ending = job["metadata"].get("deletionTimestamp")
         self.looks_at_the_end += bool(ending)
-        if self.now.gone or self.looks_at_the_end > 1:  # the first look finds its pods still ending
+        if self.now.gone or (ending and self.looks_at_the_end > 1):  # the first look finds its pods still ending
             self.jobs.pop(name)
         return {**job, "status": self.now.status} if name in self.jobs else self._job(name)
 
@@ -199,6 +202,7 @@ class KubernetesServer:
             raise Refused(409, "Conflict", f'Operation cannot be fulfilled on tfjobs.kubeflow.org "{name}": {words}')
         if request.json.get("propagationPolicy") == "Foreground":
             job["metadata"]["deletionTimestamp"] = "2026-11-22T11:00:00Z"
+            self.looks_at_the_end = min(self.looks_at_the_end, 0)
         else:
             self.jobs.pop(name)
         return job
@@ -222,11 +226,11 @@ class KubernetesServer:
         """Yield the lines of a log; a log that is followed ends when the container does."""
         found = self._pod(name)
         containers = found["status"].get("containerStatuses") or []
+        assert request.query["container"] == "tensorflow"
         state = containers[0]["state"] if containers else {}
         if "running" not in state and "terminated" not in state:
             words = f'container "tensorflow" in pod "{name}" is waiting to start: ContainerCreating'
             raise Refused(400, "BadRequest", words)
-        assert request.query["container"] == "tensorflow"
         attempt = containers[0]["restartCount"] - (request.query.get("previous") == "True")
         lines = self.logs.get(name, [[]])[attempt]
         lines = lines[-int(request.query["tailLines"]) :] if "tailLines" in request.query else lines

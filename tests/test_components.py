@@ -75,6 +75,7 @@ def test_the_yaml_files_load_with_kfp_alone() -> None:
 @pytest.mark.parametrize(("name", "types"), [
     ("ingest", {"dataset": "system.Dataset"}),
     ("train", {"training": "system.Model", "metrics": "system.Metrics"}),
+    ("distributed_train", {"training": "system.Model", "metrics": "system.Metrics"}),
     ("calibrate", {"model": "system.Model"}),
     ("evaluate", {
         "evaluation": "system.Artifact", "metrics": "system.Metrics",
@@ -163,6 +164,27 @@ def test_components_give_the_numbers_of_the_local_engine_bit_for_bit(bench: Work
             assert ours[name].tobytes() == theirs[name].tobytes()
     assert (evaluation / "metrics.json").read_text() == (local.evaluation / "metrics.json").read_text()
     assert bench.made["known"].fingerprint == files.read_json(local.result)["fingerprint"]
+
+
+def test_two_workers_on_this_machine_give_the_losses_of_the_component_train(
+    bench: Workbench, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    many = Workbench(tmp_path)
+    settings, dataset = bench.made["known"].train, bench.made["ingest-dataset"]
+    many("distributed_train", settings=settings, dataset=dataset, compute="{workers: 2}", task_config=None)
+    ours, theirs = (
+        [epoch["loss"] for epoch in files.read_json(Path(made.path) / "history.json")["epochs"]]
+        for made in (many.made["distributed_train-training"], bench.made["train-training"])
+    )
+    assert ours == pytest.approx(theirs, rel=1e-5)
+    assert many.made["distributed_train-metrics"].metadata["epoch"] == 2
+    said = capfd.readouterr().err.splitlines()
+    assert {"worker-0 is done", "worker-1 is done"} <= set(said)
+    assert [line.split("  loss")[0] for line in said if line.startswith("epoch ")] == ["epoch   1", "epoch   2"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "distributed_train-metrics",
+        "distributed_train-training",
+    ]
 
 
 def test_the_run_page_gets_the_metrics_and_the_confusion_matrix_of_the_test_split(bench: Workbench) -> None:

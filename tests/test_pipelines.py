@@ -281,9 +281,63 @@ def test_a_folder_is_no_file_to_write_the_pipeline_to(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["x.yaml"]
 
 
-def test_several_workers_are_refused_by_a_pipeline_that_trains_in_one_pod(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"compute.workers 2, .*: a pipeline trains in one pod; write workers: 1"):
-        spec(tmp_path, MINIMAL, "compute.workers=2")
+RUNS = ("compute.volumes=[{claim: runs, path: /mnt/runs}]", "compute.runs=/mnt/runs")
+
+
+def test_several_workers_train_in_a_job_that_gets_what_the_task_is_given(tmp_path: Path) -> None:
+    document, platform = spec(tmp_path, MINIMAL + EVERYTHING, "compute.workers=4", "compute.runs=/mnt/data/runs")
+    steps = tasks(document, "exit-handler")
+    assert "train" not in steps
+    assert steps["calibrate"]["inputs"]["artifacts"]["training"]["taskOutputArtifact"]["producerTask"] == (
+        "distributed-train"
+    )
+    given = steps["distributed-train"]["inputs"]["parameters"]["compute"]["runtimeValue"]["constant"]
+    assert yaml.safe_load(given) == {
+        "image": "parak8s:test", "image_pull_policy": "Always", "image_pull_secrets": ["pull"], "shared_memory": "2Gi",
+        "workers": 4, "runs": "/mnt/data/runs",
+    }  # fmt: skip
+    handed_on = document["components"]["comp-distributed-train"]["taskConfigPassthroughs"]
+    assert {each["field"]: each.get("applyToTask", False) for each in handed_on} == {
+        "RESOURCES": False, "KUBERNETES_NODE_SELECTOR": False, "KUBERNETES_TOLERATIONS": False, "ENV": True,
+        "KUBERNETES_VOLUMES": True,
+    }  # fmt: skip
+    container = document["deploymentSpec"]["executors"]["exec-distributed-train"]["container"]
+    assert container["resources"]["accelerator"]["count"] == "2"
+    on_kubernetes = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-distributed-train"]
+    assert on_kubernetes["nodeSelector"]["labels"] == {"accelerator": "a100"}
+    assert [mount["mountPath"] for mount in on_kubernetes["pvcMount"]] == ["/mnt/data"]
+    assert "emptyDirMounts" not in on_kubernetes
+
+
+def test_more_memory_for_a_job_retrains_nothing(tmp_path: Path) -> None:
+    def given(*overrides: str) -> Any:
+        document, *_ = spec(tmp_path, MINIMAL, "compute.workers=2", *RUNS, *overrides)
+        return tasks(document, "exit-handler")["distributed-train"]["inputs"]
+
+    assert given("compute.memory=64Gi", "compute.gpus=1") == given()
+    assert given("compute.workers=4") != given()
+
+
+def test_the_points_of_a_sweep_train_in_jobs_too(tmp_path: Path) -> None:
+    document, *_ = spec(
+        tmp_path, MINIMAL, "compute.parameter_servers=1", *RUNS, points="a: {}\nb: {training.epochs: 2}"
+    )
+    assert list(tasks(document, "for-loop")) == ["distributed-train"]
+
+
+def test_replicas_that_would_share_no_folder_on_a_cluster_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(MINIMAL)
+    request = Request.read(tmp_path / "x.yaml", ["compute.workers=2"])
+    for refuse in (lambda: write(request, tmp_path / "out.yaml"), lambda: manifests(request)):
+        with pytest.raises(InputError, match=r"2 replicas must share one folder, and /tmp/runs/x lies on none of"):
+            refuse()
+    assert compiled(request)  # on this machine they share its disk
+
+
+def test_the_plan_counts_every_replica_of_a_job(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(MINIMAL)
+    planned = plan(Request.read(tmp_path / "x.yaml", ["compute.workers=2", "compute.parameter_servers=1", *RUNS]))
+    assert [(task.name, task.times) for task in planned.tasks if "train" in task.name] == [("distributed-train", 4)]
 
 
 def test_manifests_are_a_pipeline_and_a_version_named_by_its_content(tmp_path: Path) -> None:
