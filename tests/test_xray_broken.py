@@ -1,5 +1,6 @@
 """Broken X-ray files: each gives one message that names the file, and exit code 2."""
 
+import errno
 import io
 import os
 import struct
@@ -10,6 +11,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 import pytest
@@ -17,7 +19,8 @@ from PIL import ExifTags, Image
 
 from parak8s import loading
 from parak8s.data.sources import fetch
-from parak8s.data.xray import XRayLoader
+from parak8s.data.xray import XRayLoader, pictures
+from parak8s.data.xray.frame import Frame
 from parak8s.errors import EnvironmentFault, InputError
 from parak8s.steps.ingest import ingest
 from xray_files import class_folders, dicom, encoded, jpeg, smooth, write
@@ -93,6 +96,19 @@ def test_a_broken_image_is_refused_with_its_name_and_reason(name: str, tmp_path:
     assert str(caught.value).startswith(f"{tmp_path}/NORMAL/{name}: {reason}")
     assert str(caught.value).endswith("; data.options.on_bad: skip leaves such images out")
     assert caught.value.exit_code == 2
+
+
+def test_a_disk_that_fails_is_not_taken_for_a_damaged_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(io.FileIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if size is not None and size > 10_000:  # more than a header
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return super().read(size) or b""
+
+    (tmp_path / "a.jpeg").write_bytes(jpeg(smooth(500, 500)))
+    monkeypatch.setattr(pictures, "AT_ONCE", 1000)
+    with Failing(tmp_path / "a.jpeg") as file, pytest.raises(OSError, match="Input/output error"):
+        pictures.read(tmp_path / "a.jpeg", cast(BinaryIO, file), Frame(32, "crop"), "depth")
 
 
 def test_a_broken_image_may_be_left_out_and_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
