@@ -228,7 +228,7 @@ def test_a_run_that_is_cancelled_takes_its_job_along(cluster: Cluster) -> None:
     os.kill(task.pid, signal.SIGTERM)
     _, said = task.communicate(timeout=60)
     assert task.returncode == 130, said
-    assert said.endswith("parak8s: the run was cancelled; the training's job is deleted\nexit code 130\n")
+    assert said.endswith("parak8s: the run was cancelled, and the training's job with it\nexit code 130\n")
     assert cluster.server.jobs == {}
     (request,) = cluster.server.sent("DELETE .*")[1:]
     assert request.json == {"propagationPolicy": "Foreground"}
