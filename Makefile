@@ -73,6 +73,7 @@ audit: install ## Look for known vulnerabilities of the locked packages
 bench: install ## Print the ratios of benchmarks/
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python benchmarks/distributed.py
 
 clean: ## Remove what the other targets made, but not the runs
 	rm -rf .uv .venv build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -39,7 +39,7 @@ def assign(examples: Examples, split: Split) -> dict[str, NDArray[np.intp]]:
     if split.by == "hash":
         _refuse_leakage(rows, keys, examples.names, lambda _: "the same example", fix)
     else:
-        _refuse_leakage(rows, keys, examples.names, lambda key: f"patient {key.decode()}", "")
+        _refuse_leakage(rows, keys, examples.names, lambda key: f"patient {key.decode(errors='surrogateescape')}", "")
     if examples.alike is not None:
         _refuse_leakage(rows, examples.alike.tolist(), examples.names, lambda _: "nearly the same example", fix)
     return rows
@@ -53,7 +53,8 @@ def _keys(examples: Examples, by: str) -> list[bytes]:
         ]
     if examples.patients is None:
         raise InputError("data.split.by: patient, but this source does not say who is who; write by: hash")
-    return [str(patient).encode() for patient in examples.patients]
+    # A patient may be named by a file, whose name need not be UTF-8.
+    return [str(patient).encode("utf-8", "surrogateescape") for patient in examples.patients]
 
 
 def _uniform(keys: list[bytes]) -> NDArray[np.float64]:
@@ -68,7 +69,10 @@ def _refuse_empty(rows: Mapping[str, NDArray[np.intp]], split: Split, examples: 
             count = f"{len(examples)} examples"
             if split.by == "patient" and examples.patients is not None:
                 count += f" of {len(np.unique(examples.patients))} patients"
-            raise InputError(f"the {name} split is empty ({count}); raise data.split.{name}, or give more data")
+            fix = f"raise data.split.{name}, or give more data"
+            if not split.fractions()[name]:
+                fix = "raise data.split.test, which is 0, or give a source that brings a test set"
+            raise InputError(f"the {name} split is empty ({count}); {fix}")
     absent = set(range(len(examples.classes))) - set(examples.labels[rows["train"]].tolist())
     if absent:
         names = ", ".join(examples.classes[index] for index in sorted(absent))

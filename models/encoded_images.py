@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 import tensorflow as tf
 
-from parak8s.data.xray.pictures import MOST_PIXELS
+from parak8s.data.xray.pictures import JPEG, MOST_PIXELS, PNG
 from parak8s.models.orientation import upright
 
 if TYPE_CHECKING:
     from parak8s.data.xray.frame import Frame
 
-JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 LUMINANCE = (19_595, 38_470, 7_471)
 """Shares of red, green and blue in 65,536 (ITU-R 601-2), as Pillow has them."""
 BITS = 22

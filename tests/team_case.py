@@ -5,12 +5,14 @@ The network has all that could tell N workers from one: augmentation, batch norm
 
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 LENGTH, CLASSES = 24, 3
+START_S, HANG_S = 120.0, 120.0
 
 
 def prepare(directory: Path, train: int = 100, validation: int = 41) -> Path:
@@ -46,15 +48,22 @@ def network(policy: str) -> Any:
 
 
 def train(dataset: Path, directory: Path, settings: dict[str, Any]) -> None:
-    """Train, and write what came of it to ``DIRECTORY/NAME.json``."""
+    """Train, and write what came of it to ``DIRECTORY/told-NAME.json``."""
     from parak8s.errors import ParaK8sError
     from parak8s.experiment import Data, Experiment, ModelSpec, Training
     from parak8s.rendezvous import Meeting, attend
     from parak8s.team import Team
     from parak8s.training import determinism
 
-    common = {"epochs": 3, "optimizer": {"learning_rate": 0.01}, "steps_per_call": 2}
-    shoot = settings.pop("shoot", {})
+    common = {
+        "epochs": 5,
+        "optimizer": {"learning_rate": 0.01},
+        "steps_per_call": 2,
+        "clip_norm": 2.0,
+        "keep_best": "val_loss",
+        "early_stopping": {"monitor": "val_loss", "patience": 2},
+    }
+    shots = settings.pop("shots", [])
     experiment = Experiment(
         name="test",
         seed=3,
@@ -66,7 +75,6 @@ def train(dataset: Path, directory: Path, settings: dict[str, Any]) -> None:
     from parak8s.training.distribution import Together, strategy
 
     team = Team.from_environment()
-    limits = {"start_s": 120.0, "hang_s": 240.0}
     try:
         if team is None:
             together = None
@@ -77,16 +85,16 @@ def train(dataset: Path, directory: Path, settings: dict[str, Any]) -> None:
             return
         elif team.leads:
             meeting = None if team.coordinated else Meeting(team).__enter__()
-            together = Together(team, **limits, meeting=meeting)
+            together = Together(team, START_S, HANG_S, meeting)
         else:
-            together = Together(team, **limits, told=attend(team, 120.0))
+            together = Together(team, START_S, HANG_S, told=attend(team, START_S))
         name = team.name if team else "alone"
         with strategy(experiment, dataset, directory, together) as (found, watching):
-            report = fitted(experiment, dataset, directory, found, [*watching, Gun(shoot.get(name), directory)])
+            report = fitted(experiment, dataset, directory, found, [*watching, *guns(shots, name, directory)])
     except ParaK8sError as error:
         print(error, flush=True)
         os._exit(error.exit_code)
-    (directory / f"{name}.json").write_text(json.dumps(report))
+    (directory / f"told-{name}.json").write_text(json.dumps(report))
     sys.stdout.flush()
     os._exit(0)
 
@@ -113,18 +121,29 @@ def fitted(experiment: Any, dataset: Path, directory: Path, found: Any, observer
 
 
 class Gun:
-    """Sends a signal to its own process after a step, once: ``[epoch, steps, signal]``."""
+    """Sends a signal to a replica's process after a step of another one, once: epoch, steps, signal, replica."""
 
-    def __init__(self, at: list[Any] | None, directory: Path) -> None:
-        self.at, self.fired = at, directory / "fired"
+    def __init__(self, shot: list[Any], mark: Path) -> None:
+        *self.at, self.signal, self.victim = shot[1:]
+        self.mark = mark
 
     def on_steps(self, epoch: int, done: int, total: int) -> None:
-        if self.at and [epoch, done] >= self.at[:2] and not self.fired.exists():
-            self.fired.touch()
-            os.kill(os.getpid(), getattr(signal, self.at[2]))
+        if [epoch, done] >= self.at and not self.mark.exists():
+            self.mark.touch()
+            os.kill(self._process(), getattr(signal, self.signal))
+
+    def _process(self) -> int:
+        """Return the number of the victim's process, from what the engine wrote into its log when it began."""
+        log = (self.mark.parent / "logs" / f"{self.victim}.log").read_text(errors="replace")
+        return int(re.findall(r"=== \S+, start \d+, process (\d+)", log)[-1])
 
     def on_epoch(self, record: Any) -> None:
         """Nothing."""
+
+
+def guns(shots: list[list[Any]], name: str, directory: Path) -> list[Gun]:
+    """Return what shoots this replica: of ``[replica, epoch, steps, signal, victim]``."""
+    return [Gun(shot, directory / f"shot-{number}") for number, shot in enumerate(shots) if shot[0] == name]
 
 
 if __name__ == "__main__":

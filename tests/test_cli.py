@@ -27,7 +27,10 @@ def terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 
 
 def test_help_names_every_command(terminal: Terminal) -> None:
-    commands = ("run", "step", "validate", "schema", "diff", "show", "report", "plan", "compile", "submit", "manifest")
+    commands = (
+        *("run", "step", "validate", "schema", "diff", "show", "report", "plan", "compile", "submit"),
+        *("distribute", "manifest"),
+    )
     assert terminal("--help") == 0
     assert [line.split()[0] for line in terminal.out.partition("Commands:\n")[2].splitlines()] == list(commands)
     for command in commands:

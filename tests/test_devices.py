@@ -105,3 +105,5 @@ def test_xla_on_several_devices_is_refused() -> None:
     text = "name: x\ndata: {loader: ecg, source: 'synthetic://ecg'}\nmodel: {builder: deep_cnn}\n"
     with pytest.raises(ExperimentError, match=r"training.jit: XLA compiles for one device; write false, or compute"):
         loading.parse(text, "x", ["training.jit=true", "compute.gpus=2"])
+    with pytest.raises(ExperimentError, match=r"write false, or compute.workers: 1 instead of 4"):
+        loading.parse(text, "x", ["training.jit=true", "compute.workers=4"])

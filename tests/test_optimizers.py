@@ -78,3 +78,13 @@ def test_the_loss_is_scaled_under_float16_alone() -> None:
     for precision in ("float32", "mixed_bfloat16"):
         made = make_optimizer(Training(precision=precision), 10)
         assert isinstance(made, keras.optimizers.AdamW)
+
+
+@pytest.mark.parametrize(("kind", "times"), [("linear", 4.0), ("sqrt", 2.0), ("none", 1.0)])
+def test_larger_batches_have_the_learning_rate_that_the_file_names(kind: Any, times: float) -> None:
+    spec = Training.model_validate(
+        {"optimizer": {"learning_rate": 0.01}, "scaling": {"factor": 4, "learning_rate": kind}}
+    )
+    assert learning_rate_at(make_optimizer(spec, 10)) == pytest.approx(0.01 * times)
+    warming = spec.model_copy(update={"schedule": Schedule(warmup_epochs=1)})
+    assert float(schedule(warming, 10)(9)) == pytest.approx(0.01 * times)  # type: ignore[operator]

@@ -73,6 +73,8 @@ INSIDE = {
     "training.class_weight": None,
     "training.label_smoothing": 0.1,
     "training.clip_norm": 1,
+    "training.scaling.factor": 2,
+    "training.scaling.learning_rate": "sqrt",
     "training.early_stopping": {"monitor": "val_loss"},
     "training.keep_best": "val_f1",
     "training.precision": "mixed_bfloat16",

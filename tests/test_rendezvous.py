@@ -124,7 +124,7 @@ def test_the_message_says_who_is_missing_and_the_exit_code_is_retried() -> None:
             meeting.begin({}, within_s=0.3)
         assert caught.value.exit_code >= 128
         meeting._close()
-        with pytest.raises(PeerLost, match="worker-0 cannot be reached at 127.0.0.1:"):
+        with pytest.raises(PeerLost, match=r"worker-0 cannot be reached at 127\.0\.0\.1:"):
             waiting.result()
         come.set()
 

@@ -202,7 +202,8 @@ def test_a_share_of_nothing_gives_an_empty_split() -> None:
 
 
 def test_nothing_to_test_on_is_refused() -> None:
-    with pytest.raises(InputError, match=r"the test split is empty \(400 examples\); raise data\.split\.test"):
+    fix = r"raise data\.split\.test, which is 0, or give a source that brings a test set"
+    with pytest.raises(InputError, match=rf"the test split is empty \(400 examples\); {fix}"):
         assign(examples(400), Split(train=0.8, validation=0.1, calibration=0.1, test=0.0))
 
 

@@ -18,7 +18,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 from parak8s import files
 from parak8s.data import prepared
 from parak8s.errors import InputError
-from parak8s.experiment import Data, Evaluation, Experiment, Gate, ModelSpec, Optimizer, Training
+from parak8s.experiment import Data, Evaluation, Experiment, Gate, ModelSpec, Optimizer, Scaling, Training
 from parak8s.layout import Layout
 from parak8s.models import classifier
 from parak8s.steps.calibrate import calibrate
@@ -172,6 +172,15 @@ def test_a_killed_train_goes_on_to_the_bits_and_the_history_of_an_unbroken_one(r
     assert len(outcome.records) == 3
     assert bits(training) == bits(run.training)
     assert epochs(training) == epochs(run.training)
+
+
+def test_steps_of_scaled_batches_are_those_of_larger_ones(run: Layout, tmp_path: Path) -> None:
+    training = fresh(tmp_path)
+    scaling = Scaling(factor=2, learning_rate="none")
+    half = EXPERIMENT.data.model_copy(update={"batch_size": EXPERIMENT.data.batch_size // 2})
+    scaled = EXPERIMENT.training.model_copy(update={"scaling": scaling})
+    train(EXPERIMENT.model_copy(update={"data": half, "training": scaled}), run.dataset, training)
+    assert bits(training) == bits(run.training)
 
 
 def test_train_refuses_a_dataset_of_which_a_bit_has_changed(run: Layout, tmp_path: Path) -> None:

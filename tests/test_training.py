@@ -27,6 +27,7 @@ from parak8s.models.deep_cnn import deep_cnn
 from parak8s.models.signals import SignalAugmentation, ZScore
 from parak8s.training import determinism
 from parak8s.training.fitting import Outcome, fit
+from parak8s.training.interruption import Interrupted
 from parak8s.training.loop import Loop
 from parak8s.training.progress import Record
 from parak8s.training.tensorboard import TensorBoard
@@ -398,6 +399,36 @@ def test_a_killed_training_ends_with_the_bits_of_an_unbroken_one(
     last_kill = kills[-1]
     whole = last_kill[0] - (last_kill[1] > 0)
     assert [record.epoch for record in observer.epochs] == list(range(whole + 1, 6))  # nothing is done again
+
+
+class Terminator(Recorder):
+    """Sends SIGTERM to this process at a step of an epoch."""
+
+    def __init__(self, epoch: int, step: int) -> None:
+        super().__init__()
+        self.at, self.sent = (epoch, step), False
+
+    def on_steps(self, epoch: int, done: int, total: int) -> None:
+        super().on_steps(epoch, done, total)
+        if (epoch, done) >= self.at and not self.sent:
+            self.sent = True
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize(("at", "stopped"), [((2, 3), "3 of 7 steps of epoch 2"), ((3, 7), "3 of 7 steps of epoch 4")])
+def test_a_training_that_is_told_to_end_saves_its_step_and_goes_on_from_there(
+    dataset: Path, tmp_path: Path, unbroken: tuple[keras.Model, Outcome], at: tuple[int, int], stopped: str
+) -> None:
+    with pytest.raises(Interrupted, match=f"asked to stop after {stopped}") as caught:
+        trained(convolutional(), dataset, tmp_path / "t", FULL, [Terminator(*at)], class_weights=BY_CLASS)
+    assert caught.value.exit_code == 143
+    model, observer = convolutional(), Recorder()
+    outcome = trained(model, dataset, tmp_path / "t", FULL, [observer], class_weights=BY_CLASS)
+    assert observer.steps[0][1] == 6  # of the first three nothing is done again
+    assert_same_bits(model, unbroken[0])
+    assert numbers(outcome) == numbers(unbroken[1])
+    assert not (tmp_path / "t" / "pause.json").exists()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_an_epoch_counts_only_once_its_checkpoint_is_written(

@@ -3,19 +3,27 @@
 import io
 import os
 import struct
+import subprocess
+import sys
+import tempfile
+import warnings
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
+from parak8s import loading
 from parak8s.data.sources import fetch
 from parak8s.data.xray import XRayLoader
 from parak8s.errors import EnvironmentFault, InputError
+from parak8s.steps.ingest import ingest
 from xray_files import class_folders, dicom, encoded, jpeg, smooth, write
 
 GOOD = smooth()
+NOBODY = 65534
 STORED = np.linspace(0, 4095, 96 * 96).reshape(96, 96).astype(np.uint16)
 
 
@@ -52,10 +60,12 @@ def png_that_says_it_is(width: int, height: int) -> bytes:
     )
 
 
+TOO_LARGE = "too large: expected at most 64,000,000 pixels, got {}; save it smaller"
+
 IMAGES: dict[str, tuple[bytes, str]] = {
     "cut.jpeg": (jpeg(GOOD)[:2000], "damaged image (image file is truncated"),
     "cut in its last line.jpeg": (jpeg(GOOD)[:-60], "damaged image (image file is truncated"),
-    "only a header.jpeg": (jpeg(GOOD)[:20], "not an image that we know"),
+    "only a header.jpeg": (jpeg(GOOD)[:20], "damaged image ("),
     "cut.png": (encoded(GOOD)[:500], "damaged image"),
     "bits flipped.png": (encoded(GOOD)[:200] + b"\xff" * 8 + encoded(GOOD)[208:], "damaged image"),
     "text.png": (b"no image\n", "text that begins with 'no image'"),
@@ -66,11 +76,8 @@ IMAGES: dict[str, tuple[bytes, str]] = {
     "moving.gif": (animated("GIF"), "a GIF; expected a JPEG, PNG or DICOM image"),
     "moving.png": (animated("PNG"), "an animation of 2 images; expected one X-ray in a file"),
     "glass.png": (transparent(), "has transparent pixels"),
-    "huge.png": (png_that_says_it_is(30_000, 30_000), "too large: expected at most 64,000,000 pixels, got more"),
-    "large.png": (
-        png_that_says_it_is(9_000, 9_000),
-        "too large: expected at most 64,000,000 pixels, got 9,000 x 9,000",
-    ),
+    "huge.png": (png_that_says_it_is(30_000, 30_000), TOO_LARGE.format("30,000 x 30,000")),
+    "large.png": (png_that_says_it_is(10_000, 10_000), TOO_LARGE.format("10,000 x 10,000")),
     "a table.jpeg": (b"PK\3\4" + b"\0" * 100, "a zip archive"),
     "Röntgen bild ü 肺.jpeg": (b"", "empty"),
     "notes.txt": (b"seen by nobody", "text that begins with 'seen by nobody'"),
@@ -149,6 +156,26 @@ def test_a_dicom_file_that_is_no_nameless_grey_image_is_refused(name: str, tmp_p
     assert str(caught.value).startswith(f"{file}: {reason}")
 
 
+def test_compressed_pixels_that_nothing_here_decodes_are_told_with_what_would(tmp_path: Path) -> None:
+    import pydicom
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import JPEG2000Lossless, JPEGExtended12Bit
+
+    file = dicom(class_folders(tmp_path) / "NORMAL" / "a.dcm", STORED, bits=12)
+    whole = pydicom.dcmread(file)
+    for syntax, reason in (
+        (JPEGExtended12Bit, "JPEG Extended (Process 2 and 4): no decoder for it here; pip install 'parak8s[xray]' "),
+        (JPEG2000Lossless, "damaged DICOM file (pylibjpeg: Error decoding the J2K data: failed to read the header)"),
+    ):
+        whole.file_meta.TransferSyntaxUID = syntax
+        whole.PixelData = encapsulate([b"\xff\x4f\xff\x51" + b"\0" * 200])
+        whole["PixelData"].is_undefined_length = True
+        whole.save_as(file)
+        with pytest.raises(InputError) as caught:
+            XRayLoader(size=32).read(fetch(str(tmp_path)))
+        assert str(caught.value).startswith(f"{file}: {reason}")
+
+
 def test_a_name_inside_a_sequence_is_found(tmp_path: Path) -> None:
     from pydicom import Dataset
 
@@ -209,11 +236,64 @@ def test_a_loop_of_links_is_refused(tmp_path: Path) -> None:
         fetch(str(tmp_path))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_without_permission_is_a_fault_of_the_environment(tmp_path: Path) -> None:
-    (class_folders(tmp_path) / "NORMAL" / "0.png").chmod(0)
-    with pytest.raises(EnvironmentFault, match="no permission to read"):
-        XRayLoader(size=32, on_bad="skip").read(fetch(str(tmp_path)))
+@pytest.fixture
+def a_folder_of_somebody() -> Iterator[Path]:
+    """Yield a folder as a user who is not root: root may read everything."""
+    with tempfile.TemporaryDirectory() as name:
+        if os.geteuid():
+            yield Path(name)
+            return
+        os.chown(name, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+        try:
+            yield Path(name)
+        finally:
+            os.seteuid(0)
+
+
+@pytest.mark.parametrize("forbidden", ["NORMAL/0.png", "NORMAL"])
+def test_what_may_not_be_read_is_a_fault_of_the_environment_and_is_never_left_out(
+    forbidden: str, a_folder_of_somebody: Path
+) -> None:
+    (class_folders(a_folder_of_somebody) / forbidden).chmod(0)
+    with pytest.raises(EnvironmentFault) as caught:
+        XRayLoader(size=32, on_bad="skip").read(fetch(str(a_folder_of_somebody)))
+    (a_folder_of_somebody / forbidden).chmod(0o700)
+    fix = "no permission to read; change its owner or mode (chmod u+r)"
+    assert str(caught.value) == f"{a_folder_of_somebody / forbidden}: {fix}"
+
+
+def test_names_that_are_not_utf8_are_read_and_told(tmp_path: Path) -> None:
+    """Such names come from old archives: R\xf6ntgen is German in Latin-1."""
+    folder = os.fsencode(class_folders(tmp_path / "data", 12) / "NORMAL")
+    for name, pixels in ((b"person1_R\xf6ntgen.png", encoded(smooth(seed=7))), (b"\xfc.png", encoded(smooth(seed=8)))):
+        Path(os.fsdecode(folder + b"/" + name)).write_bytes(pixels)
+    settings = f"{{loader: xray, source: '{tmp_path}/data', split: {{by: patient}}, options: {{size: 32}}}}"
+    (tmp_path / "x.yaml").write_text(f"name: x\nmodel: {{builder: xray_cnn}}\ndata: {settings}\n")
+    (tmp_path / "dataset").mkdir()
+    manifest = ingest(loading.load(tmp_path / "x.yaml"), tmp_path / "dataset")
+    assert sum(split["examples"] for split in manifest.splits.values()) == 26
+    Path(os.fsdecode(folder + b"/\xe4.png")).write_bytes(b"")
+    command = [sys.executable, "-m", "parak8s.cli", "step", "ingest", "x.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "empty; expected a JPEG, PNG or DICOM image" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_a_decoder_warns_of_is_not_shown(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 1
+    exif[ExifTags.Base.DateTime] = "2026"
+    cut = exif.tobytes()[:-20]
+    write(class_folders(tmp_path), {"NORMAL/a.jpeg": jpeg(smooth(seed=5), exif=cut)})
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        Image.open(tmp_path / "NORMAL" / "a.jpeg").getexif()
+        assert shown
+        shown.clear()
+        assert len(XRayLoader(size=32).read(fetch(str(tmp_path)))) == 7
+    assert not shown
 
 
 TABLES: dict[str, tuple[bytes, str]] = {

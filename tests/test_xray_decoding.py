@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from parak8s.data.xray import dicom, pictures
+from parak8s.data.xray import pictures
 from parak8s.data.xray.decoding import Decoder, on_disk, only
 from parak8s.data.xray.frame import Fit, Frame
 from xray_files import SHARED, Pixels, encoded, jpeg, smooth
@@ -114,6 +114,17 @@ def test_a_jpeg_is_decoded_at_an_eighth_where_that_is_enough(tmp_path: Path, mon
     assert sizes == [(64, 128), (128, 256), (65, 65)]
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_large_file_is_read_piece_by_piece_with_the_same_pixels(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (500, 400), np.uint8)
+    path = write(tmp_path / "a", encoded(noise, kind))
+    at_once = read(path)
+    monkeypatch.setattr(pictures, "AT_ONCE", 1000)
+    np.testing.assert_array_equal(read(path), at_once)
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the X-rays in ../shared/data/xray")
 def test_real_x_rays_come_out_as_pillow_decodes_them_whole() -> None:
     frame = Frame(224, "crop")
@@ -203,7 +214,7 @@ def test_a_jpeg_2000_dicom_is_read(tmp_path: Path) -> None:
 def test_a_dicom_file_whose_identifiers_are_ignored_gives_the_same_pixels(tmp_path: Path) -> None:
     plain = read(write_dicom(tmp_path / "a", STORED, bits=12))
     named = write_dicom(tmp_path / "b", STORED, bits=12, PatientName="Doe^Jane", PatientID="7", AccessionNumber="9")
-    ignored = dicom.read(named, FRAME, "depth", "ignore")
+    ignored = Decoder(FRAME, "depth", "ignore").read(named)
     np.testing.assert_array_equal(ignored[..., 0], plain)
 
 

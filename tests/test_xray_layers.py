@@ -107,23 +107,55 @@ def test_each_setting_alone_changes_the_images_and_keeps_them_in_range(name: str
     assert varied.max() <= 255
 
 
+def test_the_share_of_images_that_is_not_to_vary_stays_as_it_is() -> None:
+    layer = ImageAugmentation(**ALL, rate=0.7, seed=1)
+    assert ImageAugmentation.from_config(layer.get_config()).rate == 0.7
+    changed = np.abs(layer(images(200), training=True).numpy() - images(200)).max(axis=(1, 2, 3))
+    assert 120 < (changed > 1).sum() < 160
+    assert (changed == 0).sum() == 200 - (changed > 1).sum()
+
+
 def test_augmentation_compiles_with_xla() -> None:
     layer = ImageAugmentation(**ALL)
     varied = tf.function(lambda batch: layer(batch, training=True), jit_compile=True)(images())
     assert varied.shape == (4, 40, 32, 1)
 
 
-def test_warping_is_an_affine_map_as_scipy_computes_it() -> None:
+def test_warping_is_an_affine_map_of_what_the_pixels_show() -> None:
+    """Keys (1981): cubic convolution gives every polynomial of second degree exactly."""
     rng = np.random.default_rng(0)
-    turn = (np.eye(2) + rng.normal(0, 0.2, (4, 2, 2))).astype(np.float32)
-    shift = rng.uniform(-0.1, 0.1, (4, 2)).astype(np.float32)
-    got = warped(tf.constant(images(), tf.float32), tf.constant(turn), tf.constant(shift)).numpy()
-    middle = np.array([39, 31]) / 2
-    for row, image in enumerate(images()):
-        offset = middle - turn[row] @ middle - shift[row] * [40, 32]
-        flat = image[..., 0].astype(np.float32)
-        expected = ndimage.affine_transform(flat, turn[row], offset, order=1, mode="nearest")
-        np.testing.assert_allclose(got[row, ..., 0], expected, atol=0.05)
+    turn = (np.eye(2) + rng.normal(0, 0.1, (4, 2, 2))).astype(np.float32)
+    shift = rng.uniform(-0.05, 0.05, (4, 2)).astype(np.float32)
+    places = np.stack(np.meshgrid(np.arange(40) - 19.5, np.arange(32) - 15.5, indexing="ij"), axis=-1)
+
+    def shown(at: Any) -> Any:
+        down, across = at[..., 0], at[..., 1]
+        return 100 + 2 * down - across + 0.1 * down**2 - 0.07 * down * across + 0.05 * across**2
+
+    got = warped(*(tf.constant(a, tf.float32) for a in (np.stack([shown(places)] * 4)[..., None], turn, shift))).numpy()
+    for row in range(4):
+        moved = places @ turn[row].T - shift[row] * [40, 32]
+        inside = (np.abs(moved) < [18, 14]).all(axis=-1)
+        assert inside.mean() > 0.6
+        np.testing.assert_allclose(got[row, ..., 0][inside], shown(moved)[inside], atol=0.02)
+
+
+def test_warping_reads_between_pixels_and_beyond_the_border_as_tensorflows_bicubic_resize() -> None:
+    zoom, none = np.tile(np.eye(2, dtype=np.float32) / 2, (4, 1, 1)), np.zeros((4, 2), np.float32)
+    noise = np.random.default_rng(0).uniform(0, 255, (4, 40, 32, 3)).astype(np.float32)
+    twice = tf.image.resize(noise, (80, 64), "bicubic").numpy()
+    np.testing.assert_allclose(warped(noise, zoom, none), twice[:, 20:60, 16:48], atol=1e-2)
+    beyond = warped(noise, np.tile(np.eye(2, dtype=np.float32), (4, 1, 1)), none + np.array([0, 2], np.float32)).numpy()
+    np.testing.assert_allclose(beyond, np.broadcast_to(noise[:, :, :1], noise.shape), atol=1e-2)
+
+
+def test_varied_images_are_nearly_as_sharp_as_those_that_are_not() -> None:
+    def sharpness(of: Any) -> float:
+        return float(np.abs(np.diff(of[:, 8:-8, 8:-8], axis=1)).mean())
+
+    cells = ndimage.gaussian_filter(np.random.default_rng(0).uniform(0, 255, (16, 64, 64, 1)), (0, 0.7, 0.7, 0))
+    varied = ImageAugmentation(rotation=10, shift=0.07, seed=0)(cells.astype(np.float32), training=True).numpy()
+    assert sharpness(varied) > 0.9 * sharpness(cells)
 
 
 def test_rotation_turns_by_its_degrees_and_a_flip_mirrors() -> None:
@@ -139,7 +171,8 @@ def test_rotation_turns_by_its_degrees_and_a_flip_mirrors() -> None:
 
 
 def test_nothing_is_added_to_the_model_where_nothing_is_to_vary() -> None:
-    assert augmentation(SimpleNamespace(**dict.fromkeys(ALL, 0)), seed=0) == []
+    assert augmentation(SimpleNamespace(**dict.fromkeys(ALL, 0), rate=1.0), seed=0) == []
+    assert augmentation(SimpleNamespace(**ALL, rate=0.0), seed=0) == []
     assert [type(layer) for layer in normalization("unit") + normalization("zscore")] == [UnitScale, Standardize]
 
 

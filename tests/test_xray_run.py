@@ -96,7 +96,7 @@ def test_images_that_are_skipped_are_counted_in_the_manifest_the_run_and_the_rep
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert prepared.read_manifest(tmp_path / "out" / "dataset").about["bad images left out"] == 2
-    assert "2 classes; 2 bad images left out" in done.stdout
+    assert "2 classes; bad images left out: 2" in done.stdout
     assert "Bad images left out</dt><dd>2<" in (tmp_path / "out" / "report.html").read_text()
 
 

@@ -13,7 +13,8 @@ from PIL import ExifTags, Image
 
 from parak8s.calibration import Calibration
 from parak8s.data.prepared import Manifest
-from parak8s.data.xray import XRayLoader, pictures
+from parak8s.data.xray import XRayLoader
+from parak8s.data.xray.decoding import Decoder
 from parak8s.data.xray.frame import Frame
 from parak8s.data.xray.synthetic import simulate
 from parak8s.errors import InputError
@@ -74,7 +75,9 @@ def test_a_file_of_any_kind_gives_pillows_pixels_to_the_last_bit(tmp_path: Path,
     pixels, known = decoded(list(files.values()), Frame(SIZE, fit), levels)
     assert all(known)
     for name, got in zip(files, pixels, strict=True):
-        np.testing.assert_array_equal(got, pictures.read(tmp_path / name, Frame(SIZE, fit), levels), err_msg=name)
+        np.testing.assert_array_equal(
+            got, Decoder(Frame(SIZE, fit), levels, "refuse").read(tmp_path / name), err_msg=name
+        )
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared X-rays")
@@ -85,7 +88,9 @@ def test_real_x_rays_give_pillows_pixels_to_the_last_bit(size: int) -> None:
     assert len(paths) > 20
     assert all(known)
     for path, got in zip(paths, pixels, strict=True):
-        np.testing.assert_array_equal(got, pictures.read(path, Frame(size, "crop"), "depth"), err_msg=path.name)
+        np.testing.assert_array_equal(
+            got, Decoder(Frame(size, "crop"), "depth", "refuse").read(path), err_msg=path.name
+        )
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
@@ -101,7 +106,7 @@ def test_what_the_file_says_of_its_orientation_is_carried_out(tmp_path: Path, ki
     pixels, known = decoded(list(files.values()), Frame(SIZE, "letterbox"))
     assert all(known)
     for name, got in zip(files, pixels, strict=True):
-        expected = pictures.read(tmp_path / name, Frame(SIZE, "letterbox"), "depth")
+        expected = Decoder(Frame(SIZE, "letterbox"), "depth", "refuse").read(tmp_path / name)
         np.testing.assert_array_equal(got, expected, err_msg=name)
     assert len({got.tobytes() for got in pixels}) == 8
 
@@ -153,10 +158,10 @@ def test_what_python_refuses_is_unknown_and_the_rest_of_its_batch_is_read(tmp_pa
     pixels, known = decoded(list(files.values()), frame)
     assert dict(zip(files, known, strict=True)) == {name: name in good for name in files}
     for place, name in ((0, "first"), (-1, "last")):
-        np.testing.assert_array_equal(pixels[place], pictures.read(tmp_path / name, frame, "depth"))
+        np.testing.assert_array_equal(pixels[place], Decoder(frame, "depth", "refuse").read(tmp_path / name))
     for name in BAD:
         with pytest.raises(InputError):
-            pictures.read(tmp_path / name, frame, "depth")
+            Decoder(frame, "depth", "refuse").read(tmp_path / name)
 
 
 def test_a_batch_of_none_and_one_of_nothing_but_bad_images_are_answered() -> None:

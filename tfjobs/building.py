@@ -14,7 +14,12 @@ QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 
 
 def tfjob(
-    experiment: Experiment, *, directory: str, namespace: str | None = None, name: str | None = None
+    experiment: Experiment,
+    *,
+    directory: str,
+    namespace: str | None = None,
+    name: str | None = None,
+    certify: bool = False,
 ) -> dict[str, Any]:
     """Return the TFJob (``kubeflow.org/v1``) of a run, as plain JSON values; nothing is sent anywhere.
 
@@ -27,16 +32,17 @@ def tfjob(
         directory: Where all replicas work: a folder that all of them reach under this path.
         namespace: Of the job; None leaves it to whoever creates it.
         name: Of the job; None: the experiment's.
+        certify: The leader trains on one worker too, and stores how far the two are apart.
 
     Raises:
         InputError: No job can have that name, a value holds a password, sets what the operator sets, or the object is
             larger than Kubernetes and Linux take.
     """
-    return _built(experiment, directory, namespace, name or experiment.name, on_cluster=False)
+    return _built(experiment, directory, namespace, name or experiment.name, on_cluster=False, certify=certify)
 
 
 def _built(
-    experiment: Experiment, directory: str, namespace: str | None, name: str, *, on_cluster: bool
+    experiment: Experiment, directory: str, namespace: str | None, name: str, *, on_cluster: bool, certify: bool = False
 ) -> dict[str, Any]:
     compute, replicas = experiment.compute, replicas_of(experiment.compute)
     text = documents.dump(experiment.canonical())
@@ -45,7 +51,7 @@ def _built(
     checks.refuse_passwords(experiment)
     checks.refuse_reserved(compute)
     labels = {"app.kubernetes.io/name": "parak8s", "app.kubernetes.io/instance": experiment.name}
-    command = ("parak8s", "replica", literal(text), "--output", literal(directory))
+    command = ("parak8s", "replica", literal(text), "--output", literal(directory), *(["--certify"] * certify))
     pods = Pods(compute, command, labels, IN_A_POD if on_cluster else {})
     queue = {QUEUE_LABEL: compute.job.queue} if compute.job.queue and on_cluster else {}
     job = TFJob(
@@ -64,7 +70,12 @@ def _built(
 
 
 def cluster_tfjob(
-    experiment: Experiment, *, directory: str | None = None, namespace: str | None = None, name: str | None = None
+    experiment: Experiment,
+    *,
+    directory: str | None = None,
+    namespace: str | None = None,
+    name: str | None = None,
+    certify: bool = False,
 ) -> dict[str, Any]:
     """Return the TFJob for a cluster: as :func:`tfjob`, and what only a cluster needs is there.
 
@@ -74,6 +85,7 @@ def cluster_tfjob(
             one, and the same job goes on where it was; without ``compute.runs``, one replica works in its pod.
         namespace: As for :func:`tfjob`.
         name: As for :func:`tfjob`.
+        certify: As for :func:`tfjob`.
 
     Raises:
         InputError: As for :func:`tfjob`; several replicas share no volume, code of the user's own is in no image, or
@@ -82,7 +94,7 @@ def cluster_tfjob(
     replicas = replicas_of(experiment.compute)
     name = name or experiment.name
     directory = directory or checks.default_directory(experiment.compute, name)
-    job = _built(experiment, directory, namespace, name, on_cluster=True)
+    job = _built(experiment, directory, namespace, name, on_cluster=True, certify=certify)
     checks.refuse_unshared(experiment.compute, directory, sum(replicas.values()))
     checks.refuse_missing_code(experiment)
     checks.refuse_lost_tracking(experiment)

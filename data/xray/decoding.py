@@ -3,6 +3,7 @@
 import math
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -42,12 +43,12 @@ class Decoder:
         """
         if not isinstance(image, Path):
             return self.frame.pixels(Image.fromarray(image))
-        with reading(image):
-            with image.open("rb") as file:
-                head = file.read(dicom.PREAMBLE + 4)
+        with reading(image), image.open("rb") as file:
+            head = file.read(dicom.PREAMBLE + 4)
+            file.seek(0)
             if dicom.is_dicom(head):
-                return dicom.read(image, self.frame, self.levels, self.identifiers)
-            return pictures.read(image, self.frame, self.levels)
+                return dicom.read(image, file, self.frame, self.levels, self.identifiers)
+            return pictures.read(image, file, self.frame, self.levels)
 
 
 def read_all(listing: Listing, decoder: Decoder) -> tuple[NDArray[np.uint8], dict[int, InputError]]:
@@ -55,6 +56,7 @@ def read_all(listing: Listing, decoder: Decoder) -> tuple[NDArray[np.uint8], dic
 
     Threads suffice: the decoders let others work. Each holds one image of full size at a time; the result lies in a
     file without a name in the folder for temporary files, so that memory does not grow with the number of images.
+    What the decoders warn of, such as a broken date in the EXIF data, concerns no pixel and is not shown.
     """
     size = decoder.frame.size
     pixels = on_disk((len(listing.images), size, size, 1))
@@ -66,7 +68,8 @@ def read_all(listing: Listing, decoder: Decoder) -> tuple[NDArray[np.uint8], dic
             return error
         return None
 
-    with ThreadPoolExecutor(cores(), thread_name_prefix="images") as readers:
+    with warnings.catch_warnings(), ThreadPoolExecutor(cores(), thread_name_prefix="images") as readers:
+        warnings.simplefilter("ignore")
         errors = enumerate(_in_order(readers, read, len(pixels)))
         bad = {row: error for row, error in errors if error is not None}
     return pixels, bad

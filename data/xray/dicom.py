@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +35,8 @@ def is_dicom(head: bytes) -> bool:
     return head[PREAMBLE : PREAMBLE + 4] == b"DICM"
 
 
-def read(path: Path, frame: Frame, levels: Levels, identifiers: Identifiers) -> NDArray[np.uint8]:
-    """Return the image in ``path`` as uint8 (size, size, 1); nothing else leaves the file.
+def read(path: Path, file: BinaryIO, frame: Frame, levels: Levels, identifiers: Identifiers) -> NDArray[np.uint8]:
+    """Return the image in ``file``, opened from ``path``, as uint8 (size, size, 1); nothing else leaves the file.
 
     The stored values go through the modality LUT or rescaling, then the first VOI LUT or window; where there is none,
     ``levels`` says which are black and white: those of its ``depth`` (BitsStored), or its own ``range``. MONOCHROME1
@@ -53,14 +53,15 @@ def read(path: Path, frame: Frame, levels: Levels, identifiers: Identifiers) -> 
     except ImportError as error:
         raise EnvironmentFault(f"{path}: reading DICOM files needs: pip install 'parak8s[xray]'") from error
     try:
-        dataset = pydicom.dcmread(path)
+        dataset = pydicom.dcmread(file)
         _refuse_identity(path, dataset, identifiers)
         _check(path, dataset)
         grey = _grey(dataset, _stored(path, dataset), levels)
     except (InputError, PermissionError):
         raise
     except Exception as error:  # pydicom lets through whatever a broken element brings about
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        first, *lines = f"{type(error).__name__}: {error}".splitlines()
+        reason = lines[0].strip() if lines and first.endswith(":") else first
         raise InputError(f"{path}: damaged DICOM file ({reason}); copy or export it again") from error
     return frame.pixels(Image.fromarray(grey))
 
@@ -106,11 +107,12 @@ def _stored(path: Path, dataset: "Dataset") -> NDArray[Any]:
     try:
         pixels: NDArray[Any] = dataset.pixel_array
     except (RuntimeError, NotImplementedError) as error:
-        kind = dataset.file_meta.TransferSyntaxUID.name
-        if "plugin" not in str(error) and "handler" not in str(error) and "decod" not in str(error):
+        if not any(words in str(error) for words in ("missing dependencies", "does not support", "not supported")):
             raise
+        kind = dataset.file_meta.TransferSyntaxUID.name
         raise InputError(
-            f"{path}: {kind}: no decoder for it here; pip install 'parak8s[xray]' brings those for JPEG and JPEG 2000"
+            f"{path}: {kind}: no decoder for it here; pip install 'parak8s[xray]' brings one for JPEG 2000, "
+            "pip install python-gdcm for all kinds of JPEG"
         ) from error
     return pixels
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -65,6 +67,8 @@ class Augment(BaseModel):
     """Largest change of the brightness, as a fraction of full scale."""
     noise: Amount = 0.0
     """Standard deviation of added white noise, as a fraction of full scale."""
+    rate: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1.0
+    """Share of the images that are varied; the others stay as they are, as images are after training."""
 
 
 class XRayLoader(Loader):
@@ -192,5 +196,12 @@ def _one_of_each(alike: NDArray[np.int64], test: NDArray[np.bool_]) -> NDArray[n
 
 
 def _known(who: Sequence[str], names: Sequence[str]) -> NDArray[np.str_]:
-    """Return who each image is from; one of whom nobody knows is somebody of its own."""
-    return np.array([patient or f"unknown: {name}" for patient, name in zip(who, names, strict=True)])
+    """Return who each image is from; one of whom nobody knows is somebody of its own.
+
+    That one is called by a digest of the image's name, because the dataset keeps it, and a name may say who it is.
+    """
+    return np.array([patient or f"unknown {_digest(name)}" for patient, name in zip(who, names, strict=True)])
+
+
+def _digest(name: str) -> str:
+    return hashlib.blake2b(os.fsencode(name), digest_size=8).hexdigest()

@@ -62,7 +62,7 @@ def _ingest(context: Context, folder: Path) -> str:
     if manifest.digest != context.digest:
         raise InputError(f"the source changed while it was read: {context.digest} became {manifest.digest}; run again")
     counts = (f"{values['examples']:,} {name}" for name, values in manifest.splits.items())
-    left_out = [f"; {number:,} {what}" for what, number in manifest.about.items() if what.endswith("left out")]
+    left_out = [f"; {what}: {number:,}" for what, number in manifest.about.items() if what.endswith("left out")]
     return f"{', '.join(counts)}; {len(manifest.classes)} classes{''.join([*left_out, *_lacking(manifest)])}"
 
 

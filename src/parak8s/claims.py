@@ -18,7 +18,6 @@ from parak8s.experiment import Experiment, documents, flatten
 from parak8s.layout import Layout
 from parak8s.secrets import without_passwords
 
-
 OF_THE_JOB = (".lock", "tfjob.json", "logs")
 """What may lie in the directory of a run before it begins."""
 
@@ -52,7 +51,7 @@ class Claim:
             InputError: The directory is a file, somebody else's folder, or the run of another point.
             EnvironmentFault: Another run is working there, or the disk, a mode or the machine stands in the way.
         """
-        self._refuse_foreign()
+        refuse_foreign(self.layout)
         with faults_explained(self.layout.root), _alone_in(self.layout.root):
             self._write()
             try:
@@ -60,15 +59,6 @@ class Claim:
             finally:
                 if not any((self.layout.root / name).exists() for name in unless):
                     self._take_back()
-
-    def _refuse_foreign(self) -> None:
-        root = self.layout.root
-        if root.exists() and not root.is_dir():
-            raise InputError(f"{root}: is a file; -o wants a folder")
-        if root.is_dir() and not self.layout.identity.is_file():
-            found = sorted(path.name for path in root.iterdir() if path.name not in OF_THE_JOB)
-            if found:
-                raise InputError(f"{root}: holds {found[0]!r} and no run; choose a new or an empty folder with -o")
 
     def _write(self) -> None:
         layout, mine = self.layout, {"fingerprint": self.fingerprint, "data_digest": self.digest, "engine": self.engine}
@@ -103,6 +93,21 @@ class Claim:
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # somebody else's files are in it
             layout.root.rmdir()
+
+
+def refuse_foreign(layout: Layout) -> None:
+    """Refuse a directory that is a file, or that holds what is no run.
+
+    Raises:
+        InputError: It does.
+    """
+    root = layout.root
+    if root.exists() and not root.is_dir():
+        raise InputError(f"{root}: is a file; -o wants a folder")
+    if root.is_dir() and not layout.identity.is_file():
+        found = sorted(path.name for path in root.iterdir() if path.name not in OF_THE_JOB)
+        if found:
+            raise InputError(f"{root}: holds {found[0]!r} and no run; choose a new or an empty folder with -o")
 
 
 @contextlib.contextmanager

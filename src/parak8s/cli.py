@@ -3,7 +3,6 @@
 import contextlib
 import json
 import sys
-import traceback
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -12,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from parak8s import cli_jobs, cli_pipelines
+from parak8s.cli_endings import conclude, report_error
 from parak8s.cli_pipelines import File, Overrides
-from parak8s.errors import FAILED, GATE_REFUSED, InputError, ParaK8sError, Stopped, from_os_error
-from parak8s.secrets import redacted
+from parak8s.errors import InputError, ParaK8sError, Stopped, from_os_error
 
 if TYPE_CHECKING:
-    from parak8s.layout import Layout
+    pass
 
 app = typer.Typer(
     name="parak8s",
@@ -97,7 +96,7 @@ def _run(file: Path, overrides: list[str] | None, output: Path | None, only: str
     experiment = load(file, overrides or ())
     with _stoppable(), console.Console() as screen:
         layout = run_steps(experiment, output, narrator=screen, observers=[screen], only=only)
-    _conclude(layout, judged=only in (None, "gate", "register"))
+    conclude(layout, judged=only in (None, "gate", "register"))
 
 
 def _run_pipeline(file: Path, overrides: list[str] | None, output: Path | None, points: Path | None) -> None:
@@ -110,7 +109,7 @@ def _run_pipeline(file: Path, overrides: list[str] | None, output: Path | None, 
     request = Request.read(file, overrides or (), points)
     with _stoppable(), console.Console() as screen:
         layout = run_tasks(request, output, narrator=screen)
-    _conclude(layout, judged=True)
+    conclude(layout, judged=True)
 
 
 @contextlib.contextmanager
@@ -119,17 +118,6 @@ def _stoppable() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise Stopped("stopped; the same command goes on from here") from None
-
-
-def _conclude(layout: "Layout", *, judged: bool) -> None:
-    """Print the verdict, if there can be a new one, and where everything is; leave with 3 if the gate said no."""
-    from parak8s import console
-
-    verdict = layout.gate / "verdict.json"
-    refused = judged and verdict.is_file() and console.print_verdict(verdict)
-    console.print_places(layout)
-    if refused:
-        raise typer.Exit(GATE_REFUSED)
 
 
 @app.command()
@@ -202,12 +190,13 @@ def report(
     """Write report.html of a run directory again."""
     from parak8s.report import write_report
 
-    typer.echo(f"report  {writereport_error(directory)}")
+    typer.echo(f"report  {write_report(directory)}")
 
 
 app.command()(cli_pipelines.plan)
 app.command("compile")(cli_pipelines.compile_)
 app.command()(cli_pipelines.submit)
+app.command()(cli_jobs.distribute)
 app.command(hidden=True)(cli_jobs.replica)
 cli_pipelines.manifest.command("tfjob")(cli_jobs.tfjob_manifest)
 app.add_typer(cli_pipelines.manifest, name="manifest")
@@ -223,18 +212,6 @@ def main() -> None:
         sys.exit(report_error(error if isinstance(error, ParaK8sError) else from_os_error(error), error))
     except Exception as error:
         sys.exit(report_error(error))
-
-
-def report_error(error: Exception, cause: Exception | None = None) -> int:
-    """Say on stderr what went wrong, with a traceback if ``--debug`` is given; return the exit code."""
-    known = isinstance(error, ParaK8sError)
-    message = (
-        str(error) if known else f"{type(error).__name__}: {error}\nThis is a bug in ParaK8s; --debug shows where."
-    )
-    if "--debug" in sys.argv:
-        traceback.print_exception(cause or error)
-    typer.echo(f"parak8s: {redacted(message)}", err=True)
-    return error.exit_code if isinstance(error, ParaK8sError) else FAILED
 
 
 if __name__ == "__main__":

@@ -2,32 +2,186 @@
 
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from parak8s.cli_endings import conclude, report_error
 from parak8s.cli_pipelines import File, Namespace, Overrides
-from parak8s.errors import ParaK8sError, from_os_error
+from parak8s.errors import GATE_REFUSED, EnvironmentFault, InputError, ParaK8sError, Stopped, from_os_error
+
+if TYPE_CHECKING:
+    from parak8s.console import Console
+    from parak8s.experiment import Experiment
+    from parak8s.layout import Layout
+
+
+REFUSAL = "the gate said no; its reasons are in gate/verdict.json"
+"""What a leader says at the end, for whoever follows its log."""
+
+
+class Engine(StrEnum):
+    """What runs a TFJob."""
+
+    LOCAL = "local"
+    TFJOB = "tfjob"
+
+
+def distribute(
+    file: File,
+    overrides: Overrides = None,
+    engine: Annotated[
+        Engine, typer.Option(help="local: processes on this machine. tfjob: the training operator of a cluster.")
+    ] = Engine.LOCAL,
+    workers: Annotated[int | None, typer.Option(min=1, help="Default: compute.workers.")] = None,
+    ps: Annotated[int | None, typer.Option(min=0, help="Default: compute.parameter_servers.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Default: runs/NAME/FINGERPRINT.")
+    ] = None,
+    certify: Annotated[
+        bool, typer.Option("--certify", help="Train on one worker too, and store how far the two are apart.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="With tfjob: follow the job; its outcome is the exit code.")
+    ] = False,
+    delete_on_stop: Annotated[
+        bool, typer.Option("--delete-on-stop", help="With --wait: Ctrl-C deletes the job instead of leaving it.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="With tfjob: name of the job. Default: the experiment's.")] = None,
+    context: Annotated[str | None, typer.Option(help="With tfjob: context of the kubeconfig.")] = None,
+    namespace: Namespace = None,
+) -> None:
+    """Run the experiment with many workers: the very TFJob that a cluster gets."""
+    from parak8s import console, loading
+
+    counts = {"compute.workers": workers, "compute.parameter_servers": ps}
+    given = [f"{path}={count}" for path, count in counts.items() if count is not None]
+    experiment = loading.load(file, [*(overrides or ()), *given])
+    if certify:
+        _refuse_uncertifiable(experiment)
+    if engine is Engine.TFJOB:
+        job = _cluster_job(experiment, output, namespace, name, certify=certify)
+        _run_there(job, context, namespace, wait=wait, delete_on_stop=delete_on_stop)
+        return
+    if wait or delete_on_stop or name or context or namespace:
+        raise InputError("--wait, --delete-on-stop, --name, --context and --namespace go with --engine tfjob")
+    layout = _run_here(experiment, output, certify=certify)
+    if certify:
+        console.print_certificate(layout.training / "certificate.json")
+    conclude(layout, judged=True)
+
+
+def _refuse_uncertifiable(experiment: "Experiment") -> None:
+    if experiment.compute.parameter_servers:
+        raise InputError(
+            "--certify: workers of parameter servers do not wait for each other, so that no two trainings are the "
+            "same; write compute.parameter_servers: 0"
+        )
+    if experiment.reproducibility != "strict":
+        raise InputError("--certify needs reproducibility: strict; two trainings differ anyhow without it")
+
+
+def _run_here(experiment: "Experiment", output: Path | None, *, certify: bool) -> "Layout":
+    """Run the job on this machine, in one directory; return where everything lies."""
+    from parak8s import claims, files
+    from parak8s.run import place
+    from parak8s.tfjobs import local
+    from parak8s.tfjobs.building import tfjob
+    from parak8s.tfjobs.local.terminal import Terminal
+
+    _, _, layout = place(experiment, output)
+    claims.refuse_foreign(layout)
+    if certify and layout.training.is_dir() and not (layout.training / "certificate.json").is_file():
+        raise InputError(f"{layout.root}: was trained without --certify; give another folder with -o")
+    job = tfjob(experiment, directory=str(layout.root.absolute()), certify=certify)
+    record = layout.root / "tfjob.json"
+
+    def write(status: dict[str, Any]) -> None:
+        files.write_json(record, status)
+
+    ended = local.run(job, logs=layout.root / "logs", narrator=Terminal(), on_status=write)
+    conditions = {each["type"]: each for each in ended["status"]["conditions"] if each["status"] == "True"}
+    if "Failed" in conditions:
+        raise EnvironmentFault(
+            f"{conditions['Failed']['message']} What each replica said is in {layout.root / 'logs'}; the same command "
+            "goes on from the last checkpoint"
+        )
+    return layout
+
+
+def _cluster_job(
+    experiment: "Experiment", output: Path | None, namespace: str | None, name: str | None, *, certify: bool
+) -> dict[str, Any]:
+    from parak8s.tfjobs.building import cluster_tfjob
+
+    directory = str(output) if output else None
+    return cluster_tfjob(experiment, directory=directory, namespace=namespace, name=name, certify=certify)
+
+
+def _run_there(
+    job: dict[str, Any], context: str | None, namespace: str | None, *, wait: bool, delete_on_stop: bool
+) -> None:
+    """Create the job on a cluster and follow it, if that is wanted; leave with what its outcome means."""
+    from parak8s import console
+    from parak8s.cluster.jobs import connect
+
+    jobs = connect(context, namespace)
+    created = jobs.create(job)
+    typer.echo(f"tfjob       {created.name} in the namespace {created.namespace}")
+    if not wait:
+        typer.echo(f"follow      kubectl get tfjob {created.name} -n {created.namespace} --watch")
+        return
+    try:
+        with console.Console() as screen:
+            listener = _Listener(screen)
+            outcome = jobs.follow(created.name, listener, uid=created.uid)
+    except KeyboardInterrupt:
+        if delete_on_stop:
+            jobs.delete(created.name, created.uid)
+            raise Stopped(f"stopped; the TFJob {created.name} is deleted, its checkpoints are kept") from None
+        raise Stopped(f"no longer following; the TFJob {created.name} goes on in the cluster") from None
+    if not outcome.succeeded:
+        raise EnvironmentFault(outcome.reason)
+    if listener.refused:
+        raise typer.Exit(GATE_REFUSED)
+
+
+class _Listener:
+    """Hands everything on to the screen, and hears whether the leader says that the gate said no."""
+
+    def __init__(self, screen: "Console") -> None:
+        self.screen, self.refused = screen, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.screen, name)
+
+    def said(self, line: str) -> None:
+        self.refused = self.refused or line.strip() == REFUSAL
+        self.screen.said(line)
 
 
 def replica(
-    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Text of the experiment.", show_default=False)],
+    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Its text.", show_default=False)],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder that all replicas see.")],
     only: Annotated[str | None, typer.Option(metavar="train", help="Train the dataset in DIR, and no more.")] = None,
+    certify: Annotated[bool, typer.Option("--certify", help="Train on one worker too, and compare.")] = False,
 ) -> None:
     """Take part in a run as the replica that TF_CONFIG names; TFJobs call it."""
     from parak8s import console, loading
-    from parak8s.cli import report_error
     from parak8s.replica import take_part
 
     code = 0
     try:
+        if only not in (None, "train"):
+            raise InputError(f"--only {only}: replicas meet for the training alone; write train")
         with console.Console() as screen:
             take_part(
                 loading.parse(experiment, "the experiment"), output,
-                narrator=screen, observers=[screen], train_only=only == "train",
+                narrator=screen, observers=[screen], train_only=only == "train", certify=certify,
             )  # fmt: skip
+        _tell_refusal(output)
     except (ParaK8sError, OSError) as error:
         code = report_error(error if isinstance(error, ParaK8sError) else from_os_error(error), error)
     except Exception as error:
@@ -35,6 +189,17 @@ def replica(
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # TensorFlow's threads wait for peers that may be gone
+
+
+def _tell_refusal(output: Path) -> None:
+    """Say so when the gate said no: the job has succeeded all the same."""
+    from parak8s import files
+    from parak8s.layout import Layout
+    from parak8s.team import Team
+
+    team, verdict = Team.from_environment(), Layout(output).gate / "verdict.json"
+    if (team is None or team.leads) and verdict.is_file() and not files.read_json(verdict)["passed"]:
+        typer.echo(REFUSAL)
 
 
 def tfjob_manifest(

@@ -96,6 +96,18 @@ def print_verdict(path: Path) -> bool:
     return not verdict["passed"]
 
 
+def print_certificate(path: Path) -> None:
+    """Print how far a training of many workers is from that of one."""
+    found = files.read_json(path)
+    mark = "[green]yes[/]" if found["passed"] else "[red]NO [/]"
+    _out.print(
+        f"  {mark} certificate: the losses of {len(found['epochs'])} epochs differ from those of one worker by at most "
+        f"{found['largest_loss_difference']:.1e} (allowed {found['tolerance']:g}), the weights by "
+        f"{found['weights']['relative']:.1e}, relative",
+        soft_wrap=True,
+    )
+
+
 def print_places(layout: Layout) -> None:
     """Print where the results are."""
     for path in (layout.report, layout.result, layout.model / "saved_model"):

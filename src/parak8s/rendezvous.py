@@ -1,8 +1,8 @@
 """Where the replicas of a job meet before they train: the leader learns who is there, the others when to begin.
 
-TensorFlow waits for ever, and in silence, for a worker that does not come. So the leader listens at its own address first,
-while TensorFlow does not need it yet, and says who is missing when the time is over. The others stay connected while the
-leader prepares the data: whoever dies then is noticed at once.
+TensorFlow waits for ever, and in silence, for a worker that does not come. So the leader listens at its own address
+first, while TensorFlow does not need it yet, and says who is missing when the time is over. The others stay connected
+while the leader prepares the data: whoever dies then is noticed at once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LIMIT, PAUSE_S, TALK_S = 1 << 16, 0.2, 10.0
 """Longest message in bytes; how long to wait before asking again whether somebody is there; for an answer."""
 
 
-class PeerLost(EnvironmentFault):  # noqa: N818 - a fault is what users call it
+class PeerLost(EnvironmentFault):
     """A replica is missing or died: the job can go on when all start again (exit codes from 128 on are retried)."""
 
     exit_code = 200
@@ -52,7 +52,9 @@ class Meeting:
         try:
             self._door = socket.create_server(("", port), backlog=1024)
         except OSError as error:
-            raise EnvironmentFault(f"port {port} of the job is taken ({error.strerror}); end what listens there") from error
+            raise EnvironmentFault(
+                f"port {port} of the job is taken ({error.strerror}); end what listens there"
+            ) from error
         threading.Thread(target=self._welcome, name="rendezvous", daemon=True).start()
         return self
 

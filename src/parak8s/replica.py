@@ -5,20 +5,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from parak8s import files, provenance
+from parak8s.components.configuration import refuse_lost_tracking
 from parak8s.experiment import Experiment
 from parak8s.layout import Layout
 from parak8s.rendezvous import Meeting, attend
 from parak8s.run import Narrator, run
 from parak8s.team import Team
+from parak8s.training import determinism
 
 if TYPE_CHECKING:
     from parak8s.training.distribution import Together
     from parak8s.training.fitting import Observer
-
-START_S, HANG_S = 600.0, 600.0
 
 
 def take_part(
@@ -28,6 +28,7 @@ def take_part(
     narrator: Narrator,
     observers: Sequence[Observer] = (),
     train_only: bool = False,
+    certify: bool = False,
 ) -> None:
     """Do what TF_CONFIG says that this replica is there for; without TF_CONFIG, everything.
 
@@ -37,6 +38,7 @@ def take_part(
         narrator: Told of every step, where this is the leader.
         observers: Told of every training step and epoch.
         train_only: ``root`` holds a prepared ``dataset``: write ``training``, and nothing else.
+        certify: Train on one worker too, and write how far the two are apart; see :mod:`parak8s.certificate`.
 
     Raises:
         InputError: TF_CONFIG, the data or the file breaks a rule.
@@ -44,12 +46,15 @@ def take_part(
         Interrupted: This replica, or another one, was asked to stop.
     """
     team = Team.from_environment()
+    if team is not None:
+        determinism.prepare(experiment)  # TensorFlow is there before the replicas meet
     if team is None or team.leads:
-        _lead(team, experiment, root, narrator, observers, train_only)
+        refuse_lost_tracking(experiment)
+        _lead(team, experiment, root, narrator, observers, train_only, certify)
     elif team.role == "evaluator":
         return  # the leader measures; there is nothing left to do
     elif team.coordinated:
-        _serve(team, experiment)
+        _serve(team)
     else:
         _follow(team, experiment)
 
@@ -61,10 +66,11 @@ def _lead(
     narrator: Narrator,
     observers: Sequence[Observer],
     train_only: bool,
+    certify: bool,
 ) -> None:
-    meets = team is not None and not team.coordinated
-    with Meeting(team) if team is not None and meets else contextlib.nullcontext() as meeting:
-        together = _together(team, meeting) if team is not None else None
+    with contextlib.ExitStack() as stack:
+        meeting = stack.enter_context(Meeting(team)) if team is not None and not team.coordinated else None
+        together = _together(team, experiment, meeting, certify=certify) if team is not None else None
         if train_only:
             _train(experiment, root, observers, together)
         else:
@@ -75,33 +81,37 @@ def _train(experiment: Experiment, root: Path, observers: Sequence[Observer], to
     from parak8s.steps.train import train
 
     layout = Layout(root)
-    key = provenance.digest(provenance.identity(experiment))
     if layout.training.is_dir():
-        return
-    with files.folder(layout.training, resume=key) as partial:
+        return  # it was whole when it got its name
+    with files.folder(layout.training, resume=provenance.digest(provenance.identity(experiment))) as partial:
         train(experiment, layout.dataset, partial, observers, together)
 
 
 def _follow(team: Team, experiment: Experiment) -> None:
     from parak8s.steps.train import train
-    from parak8s.training import determinism
 
-    determinism.prepare(experiment)  # TensorFlow is there before the leader begins
-    told = attend(team, START_S)
+    told = attend(team, experiment.compute.job.rendezvous_s)
     if told["begin"]:
-        train(experiment, Path(told["dataset"]), Path(told["training"]), together=_together(team, told=told))
+        train(
+            experiment, Path(told["dataset"]), Path(told["training"]), together=_together(team, experiment, told=told)
+        )
 
 
-def _serve(team: Team, experiment: Experiment) -> None:
-    from parak8s.training import determinism
-
-    determinism.prepare(experiment)
+def _serve(team: Team) -> None:
     from parak8s.training.devices import serve
 
     serve(team)
 
 
-def _together(team: Team, meeting: Meeting | None = None, told: dict[str, object] | None = None) -> Together:
+def _together(
+    team: Team,
+    experiment: Experiment,
+    meeting: Meeting | None = None,
+    told: dict[str, Any] | None = None,
+    *,
+    certify: bool = False,
+) -> Together:
     from parak8s.training.distribution import Together
 
-    return Together(team, START_S, HANG_S, meeting, told or {})
+    job = experiment.compute.job
+    return Together(team, job.rendezvous_s, job.peer_timeout_s, meeting, told or {}, certify)

@@ -52,14 +52,11 @@ def run(
         InputError: The data or the file breaks a rule, or ``root`` holds another point's run.
         EnvironmentFault: The disk, the network or a server fails; the same command goes on from there.
     """
-    from parak8s.steps.ingest import identify
     from parak8s.steps.pretrained import pinned
     from parak8s.tracking import Tracker
 
     experiment = pinned(experiment)
-    digest = identify(experiment)[1]
-    fingerprint = provenance.fingerprint(experiment, digest)
-    layout = Layout(root or Path("runs") / experiment.name / fingerprint)
+    digest, fingerprint, layout = place(experiment, root)
     context = Context(experiment, layout, digest, fingerprint, Tracker(experiment), observers, together)
     claim = claims.Claim(layout, experiment, fingerprint, digest)
     with claim.held(unless=[name for step in STEPS for name in (step.folder, f".{step.folder}.partial")]):
@@ -73,6 +70,15 @@ def run(
                 context.tracker.fail(run_id, str(error))
             raise
     return layout
+
+
+def place(experiment: Experiment, root: Path | None) -> tuple[str, str, Layout]:
+    """Return the digest of the data, the fingerprint and the directory of a run; ``root`` None stands for its own."""
+    from parak8s.steps.ingest import identify
+
+    digest = identify(experiment)[1]
+    fingerprint = provenance.fingerprint(experiment, digest)
+    return digest, fingerprint, Layout(root or Path("runs") / experiment.name / fingerprint)
 
 
 def _run_steps(context: Context, narrator: Narrator, only: str | None) -> None:

@@ -1,7 +1,9 @@
 """Documents of plain values: YAML files, and single values written on the command line."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -76,13 +78,19 @@ def parse(text: str, name: str) -> Document:
         ExperimentError: It is not a YAML mapping; it repeats a key; it holds an alias, a tag, a key that is not text,
             a number that JSON does not have, or more than 20 levels.
     """
-    value, lines, mistakes = plain_yaml.read(text)
+    value, lines, mistakes = _read_once(text)
     if not mistakes and not isinstance(value, dict):
         found = "nothing is written here" if value is None else f"got {_kind(value)}"
         mistakes = [Mistake("", f"expected lines of 'key: value', beginning with 'name: ...'; {found}", "line 1")]
     if mistakes:
         raise ExperimentError(name, mistakes)
-    return Document(name, value, lines)
+    return Document(name, copy.deepcopy(value), lines)
+
+
+@lru_cache(maxsize=8)
+def _read_once(text: str) -> tuple[Any, Mapping[str, int], list[Mistake]]:
+    """Read a text that several checks ask for; a sweep's is long."""
+    return plain_yaml.read(text)
 
 
 def scalar(text: str, name: str) -> Any:

@@ -139,6 +139,19 @@ class FineTune(Section):
     """Takes the place of training.optimizer.learning_rate; the schedule stretches over the stage."""
 
 
+class Scaling(Section):
+    """Larger batches for more workers. It says what is trained, not where: N workers and one get the same numbers."""
+
+    factor: Count = 1
+    """A step takes ``factor`` times data.batch_size examples; all workers share them."""
+    learning_rate: Literal["linear", "sqrt", "none"] = "linear"
+    """The learning rate is multiplied by ``factor`` (Goyal et al. 2017, arXiv:1706.02677), its root, or 1."""
+
+    def rate(self, base: float) -> float:
+        """Return the learning rate for a batch that is ``factor`` times as large."""
+        return base * {"linear": self.factor, "sqrt": math.sqrt(self.factor), "none": 1.0}[self.learning_rate]
+
+
 class Training(Section):
     """How the network learns."""
 
@@ -150,6 +163,7 @@ class Training(Section):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     clip_norm: Positive | None = None
     """Largest global norm of the gradient."""
+    scaling: Scaling = Scaling()
     early_stopping: EarlyStopping | None = None
     keep_best: Monitor | None = None
     """The epoch whose weights are kept: the best by this value; null keeps the last."""
@@ -404,9 +418,11 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _one_device_for_xla(self) -> Self:
-        if self.training.jit and self.compute.gpus > 1:
-            message = f"XLA compiles for one device; write false, or compute.gpus: 1 instead of {self.compute.gpus}"
-            raise RuleError("training.jit", message)
+        counts = {name: getattr(self.compute, name) for name in ("gpus", "workers")}
+        for name, count in counts.items():
+            if self.training.jit and count > 1:
+                message = f"XLA compiles for one device; write false, or compute.{name}: 1 instead of {count}"
+                raise RuleError("training.jit", message)
         return self
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,29 @@ def train(
     if together is None or together.team.leads:
         model.save(training / "model.keras")
         files.write_json(training / "history.json", history)
+    if together is not None and together.certify:
+        _certify(experiment, dataset, training, (history, model), together)
     return outcome
+
+
+def _certify(
+    experiment: Experiment,
+    dataset: Path,
+    training: Path,
+    trained: tuple[dict[str, Any], keras.Model],
+    together: Together,
+) -> None:
+    """Train on this machine alone, with the same batches, and write ``certificate.json``: how far the two are apart."""
+    from parak8s.training import distribution
+    from parak8s.training.certificate import compared
+
+    alone = training / "alone"
+    alone.mkdir(exist_ok=True)  # a certification that was killed goes on
+    determinism.prepare(experiment)
+    with distribution.strategy(experiment, dataset, alone, None) as (strategy, _):
+        _, history, model = _fitted(experiment, dataset, alone, [], strategy)
+    files.write_json(training / "certificate.json", compared(trained, (history, model), together.team))
+    shutil.rmtree(alone)
 
 
 def _fitted(
@@ -65,7 +88,7 @@ def _fitted(
     manifest = prepared.verify(dataset)
     loader = data.loader(experiment.data.loader, experiment.data.options)
     weights = class_weights(experiment, manifest)
-    batch_size, seed = experiment.data.batch_size, experiment.seed
+    batch_size, seed = experiment.data.batch_size * experiment.training.scaling.factor, experiment.seed
     batches = loader.batches(dataset, "train", batch_size=batch_size, shuffle=True, seed=seed, class_weights=weights)
     validation = loader.batches(dataset, "validation", batch_size=max(batch_size, rows_at_once(manifest.input_shape)))
     boards = [TensorBoard(training)] if experiment.training.tensorboard else []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -32,8 +31,8 @@ class CoordinatedLoop(Loop):
     def __init__(self, model: keras.Model, spec: Training, steps_per_epoch: int) -> None:
         super().__init__(model, spec, steps_per_epoch)
         self.coordinator = tf.distribute.coordinator.ClusterCoordinator(self.strategy)
-        cluster = self.strategy.cluster_resolver.cluster_spec().as_dict()
-        self._ahead = AHEAD * len(cluster["worker"])
+        tasks = {device.name.partition("/device:")[0] for device in tf.config.list_logical_devices()}
+        self._ahead = AHEAD * sum("/job:worker/" in task for task in tasks)
         self._waiting: deque[Any] = deque()
 
     def steps(

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 class Crew:
     """Workers that take every step together; somebody alone is a crew of one.
 
-    What concerns all is decided by one of them and obeyed by the others, because machines of different kinds may differ in
-    the last bit of a number.
+    What concerns all is decided by one of them and obeyed by the others, because machines of different kinds may
+    differ in the last bit of a number.
 
     Attributes:
         index: This worker, from 0; a chief comes before the workers.

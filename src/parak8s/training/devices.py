@@ -1,4 +1,4 @@
-"""The devices of one training: one, several GPUs or machines that share every batch, or servers that a chief directs."""
+"""The devices of one training: one, several that share every batch, on one machine or many, or servers of a chief."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def strategy_for(compute: Compute, kind: str = "GPU", team: Team | None = None) 
 
 
 def _leave_only(gpus: int) -> None:
-    """Hide the GPUs beyond those that are asked for: TensorFlow takes all that it sees, and the same number everywhere."""
+    """Hide the GPUs beyond those that are asked for: TensorFlow takes all that it sees, the same number everywhere."""
     there = tf.config.get_visible_devices("GPU")
     if len(there) < gpus:
         log.warning("compute.gpus asks for %d, TensorFlow sees %d here", gpus, len(there))

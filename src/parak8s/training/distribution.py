@@ -38,6 +38,7 @@ class Together:
         hang_s: How long no step may happen.
         meeting: Where the leader meets them.
         told: What the leader told this one; empty for the leader.
+        certify: Whether the leader trains alone too, afterwards, and compares.
     """
 
     team: Team
@@ -45,6 +46,7 @@ class Together:
     hang_s: float
     meeting: Meeting | None = None
     told: Mapping[str, Any] = field(default_factory=dict)
+    certify: bool = False
 
 
 @contextlib.contextmanager
@@ -68,9 +70,9 @@ def strategy(
         try:
             yield strategy_for(experiment.compute, team=together.team), [watchdog]
         except LOST as error:
-            said = str(error).strip().partition("\n")[0]
+            said = str(error).strip().partition("\n")[0][:300]
             raise PeerLost(
-                f"another replica was lost ({said[:300]}); the job goes on from its last checkpoint when all start again"
+                f"another replica was lost ({said}); the job goes on from its last checkpoint when all start again"
             ) from error
 
 
@@ -84,8 +86,8 @@ def _meet(together: Together, dataset: Path, training: Path) -> None:
         together.meeting.begin(facts, within_s=together.start_s)
     elif together.told["state"] != seen:
         raise EnvironmentFault(
-            f"{training}: {team.name} sees {seen} here, {team.leader} {together.told['state']}; all replicas must see one "
-            "folder: mount the same volume (ReadWriteMany) at the same path in all of them"
+            f"{training}: {team.name} sees {seen} here, {team.leader} {together.told['state']}; all replicas must see "
+            "one folder: mount the same volume (ReadWriteMany) at the same path in all of them"
         )
 
 

@@ -1,8 +1,8 @@
 """Random draws of a batch that several devices share: each takes its rows of what one device would draw.
 
-Dropout, augmentation and noise draw for the rows that a layer sees. On a share of the batch they would draw other numbers
-than on the whole, and N workers could not train what one trains. So while a device's part of a step is traced, TensorFlow's
-stateless draws, on which those of Keras rest, are made for the whole batch, and the device keeps its rows.
+Dropout, augmentation and noise draw for the rows that a layer sees. On a share of the batch they would draw other
+numbers than on the whole, and N workers could not train what one trains. So while a device's part of a step is traced,
+TensorFlow's stateless draws, on which those of Keras rest, are made for the whole batch, and the device keeps its rows.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SHAPED = ("stateless_normal", "stateless_truncated_normal", "stateless_uniform")
 
 @contextlib.contextmanager
 def of_the_whole_batch(rows: Rows) -> Iterator[None]:
-    """Let draws in this block, whose first dimension is the device's share, be those rows of the whole batch's draws."""
+    """Let draws in this block, whose first dimension is the device's share, be its rows of the whole batch's draws."""
     _here.rows = rows if rows.stop - rows.start < rows.total else None
     try:
         yield

@@ -145,7 +145,8 @@ class _Fitting:
         headway = loop.epoch(self.train, observe, begun, stop)
         if not np.isfinite(headway.loss):
             raise InputError(
-                f"the loss became {headway.loss} in epoch {done + 1}; lower {stage.rate}, or set training.clip_norm: 1.0"
+                f"the loss became {headway.loss} in epoch {done + 1}; lower {stage.rate}, or set "
+                "training.clip_norm: 1.0"
             )
         return headway
 

@@ -11,7 +11,7 @@ from types import FrameType
 from parak8s.errors import EnvironmentFault
 
 
-class Interrupted(EnvironmentFault):  # noqa: N818 - nothing went wrong
+class Interrupted(EnvironmentFault):
     """The training was asked to stop and has remembered how far it came; its exit code is that of SIGTERM."""
 
     exit_code = 128 + signal.SIGTERM
@@ -34,7 +34,7 @@ def termination() -> Iterator[Callable[[], bool]]:
         yield came.is_set
         return
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def note(_number: int, _frame: FrameType | None) -> None:
         came.set()
         signal.signal(signal.SIGTERM, before)
 

@@ -107,9 +107,7 @@ class Loop:
     def _apply(self, gradients: Sequence[tf.Tensor]) -> None:
         self.optimizer.apply(gradients, self.model.trainable_variables)
 
-    def _gradients(
-        self, size: int, inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
+    def _gradients(self, size: int, inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Return this device's part of the sums of the batch, and then of each gradient of its mean loss."""
         rows, (first, _) = rows_here(size), self.rows(size)
         inputs, labels, weights = (each[rows.start - first : rows.stop - first] for each in (inputs, labels, weights))
@@ -142,13 +140,13 @@ class Loop:
             InputError: TensorFlow has no deterministic form of an operation, and is told to be deterministic.
         """
         started, sums, done = time.perf_counter(), np.array([begun.loss, begun.right, begun.examples]), begun.steps
-        for size, chunk in self.chunks(batches, done):
+        for size, (inputs, labels, weights) in self.chunks(batches, done):
             try:
-                sums += self.steps(*chunk, size).numpy()
+                sums += self.steps(inputs, labels, weights, size).numpy()
             except tf.errors.UnimplementedError as error:
                 reason = next((line.strip() for line in str(error).splitlines() if "determinis" in line), str(error))
                 raise InputError(f"{reason} Write reproducibility: close, or training.jit: false") from error
-            done += len(chunk[1])
+            done += len(labels)
             observe(done, len(batches))
             if done < len(batches) and self.crew.any(stop()):
                 break

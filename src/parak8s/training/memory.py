@@ -51,7 +51,7 @@ def records_in(directory: Path) -> list[Record]:
 
 
 def pause_in(directory: Path) -> dict[str, Any] | None:
-    """Return ``stage``, ``epochs`` before it, and ``headway`` of the epoch in which the training was stopped, if any."""
+    """Return ``stage``, ``epochs`` before it, and ``headway`` of the epoch in which a training was stopped, if any."""
     path = directory / "pause.json"
     return files.read_json(path) if path.is_file() else None
 

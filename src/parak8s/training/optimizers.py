@@ -28,7 +28,7 @@ def make_optimizer(spec: Training, steps_per_epoch: int, devices: int = 1) -> ke
 
 def schedule(spec: Training, steps_per_epoch: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
     """Return the learning rate, as a function of the step unless it is constant."""
-    rate, plan = spec.optimizer.learning_rate, spec.schedule
+    rate, plan = spec.scaling.rate(spec.optimizer.learning_rate), spec.schedule
     if plan.name == "constant" and not plan.warmup_epochs:
         return rate
     warmup = round(plan.warmup_epochs * steps_per_epoch)

@@ -37,11 +37,11 @@ class Watchdog:
         self._over = True
         self._happened.set()
 
-    def on_steps(self, epoch: int, done: int, total: int) -> None:
+    def on_steps(self, epoch: int, done: int, total: int) -> None:  # noqa: ARG002
         """Something happened."""
         self._happened.set()
 
-    def on_epoch(self, record: Record) -> None:
+    def on_epoch(self, record: Record) -> None:  # noqa: ARG002
         """Something happened."""
         self._happened.set()
 
@@ -51,8 +51,8 @@ class Watchdog:
                 return
             self._happened.clear()
         print(  # noqa: T201 - the last words of the process
-            f"parak8s: no step for {self.limit_s:g} s: another replica hangs, or cannot be reached. The job goes on from its "
-            "last checkpoint when it is started again; compute.job.hang_s says how long to wait",
+            f"parak8s: no step for {self.limit_s:g} s: another replica hangs, or cannot be reached. The job goes on "
+            "from its last checkpoint when it is started again; compute.job.peer_timeout_s says how long to wait",
             file=sys.stderr,
             flush=True,
         )

@@ -1,0 +1,125 @@
+"""Many workers train what one trains, and go on where they were shot: real processes, run by the laptop engine."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import team_case
+from parak8s.tfjobs import local
+
+Outcome = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return team_case.prepare(tmp_path_factory.mktemp("data") / "dataset")
+
+
+def job(
+    directory: Path, dataset: Path, replicas: dict[str, int], settings: dict[str, Any], backoff: int = 20
+) -> dict[str, Any]:
+    """Return the TFJob that trains on these replicas, as others write theirs: any command."""
+    command = [sys.executable, str(Path(team_case.__file__)), str(dataset), str(directory), json.dumps(settings)]
+    environment = [
+        {"name": "PYTHONPATH", "value": ":".join(path for path in sys.path if path)},
+        {"name": "TF_NUM_INTRAOP_THREADS", "value": "1"},
+        {"name": "TF_CPP_MIN_LOG_LEVEL", "value": "2"},
+    ]
+    container = {"name": "tensorflow", "command": command, "env": environment}
+    specs = {
+        role: {"replicas": count, "restartPolicy": "ExitCode", "template": {"spec": {"containers": [container]}}}
+        for role, count in replicas.items()
+    }
+    run_policy = {"backoffLimit": backoff, "cleanPodPolicy": "Running"}
+    return {
+        "apiVersion": "kubeflow.org/v1",
+        "kind": "TFJob",
+        "metadata": {"name": "team"},
+        "spec": {"runPolicy": run_policy, "tfReplicaSpecs": specs},
+    }
+
+
+def trained(directory: Path, dataset: Path, replicas: dict[str, int], **settings: Any) -> Outcome:
+    """Return what each replica says came of it, by name; what they wrote is shown where one fails."""
+    directory.mkdir()
+    ended = local.run(job(directory, dataset, replicas, settings), logs=directory / "logs")
+    states = [each["type"] for each in ended["status"]["conditions"] if each["status"] == "True"]
+    logs = "\n".join(f"{path.name}:\n{path.read_text()[-3000:]}" for path in sorted((directory / "logs").iterdir()))
+    assert states[-1] == "Succeeded", logs
+    return outcomes(directory)
+
+
+def outcomes(directory: Path) -> Outcome:
+    """Return what each replica wrote at its end, by name."""
+    return {path.stem.removeprefix("told-"): json.loads(path.read_text()) for path in directory.glob("told-*.json")}
+
+
+@pytest.fixture(scope="module")
+def alone(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return trained(tmp_path_factory.mktemp("one") / "d", dataset, {"Worker": 1})["alone"]
+
+
+@pytest.fixture(scope="module")
+def two(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return trained(tmp_path_factory.mktemp("two") / "d", dataset, {"Worker": 2})
+
+
+def losses(outcome: Outcome) -> list[float]:
+    return [epoch[name] for epoch in outcome["epochs"] for name in ("loss", "val_loss")]
+
+
+def test_two_workers_have_the_losses_of_one(alone: Outcome, two: Outcome) -> None:
+    """With augmentation, dropout, batch normalization, a regularizer, clipping, class weights, early stopping and the
+    best epoch's weights; in batches of 31, the last of 7."""
+    leader = two["worker-0"]
+    assert (leader["replicas"], alone["replicas"]) == (2, 1)
+    assert (len(leader["epochs"]), leader["kept"], leader["stopped_early"]) == (3, 1, True)
+    assert losses(leader) == pytest.approx(losses(alone), rel=1e-5)
+    for name in ("accuracy", "val_accuracy", "val_auc", "val_f1"):
+        assert [epoch[name] for epoch in leader["epochs"]] == [epoch[name] for epoch in alone["epochs"]]
+    distance = np.linalg.norm(np.subtract(leader["weights"], alone["weights"])) / np.linalg.norm(alone["weights"])
+    assert distance < 1e-4
+
+
+def test_all_workers_end_with_the_same_bits(two: Outcome) -> None:
+    assert two["worker-1"] == two["worker-0"]
+
+
+SHOTS = [
+    ["worker-1", 1, 2, "SIGKILL", "worker-1"],
+    ["worker-0", 2, 2, "SIGKILL", "worker-0"],
+    ["worker-1", 3, 2, "SIGTERM", "worker-1"],
+]
+"""A worker dies, the leader dies, a worker is asked to stop: then the step is remembered, not only the epoch."""
+
+
+def test_a_job_that_is_shot_three_times_ends_with_the_bits_of_one_that_is_not(
+    dataset: Path, two: Outcome, tmp_path: Path
+) -> None:
+    outcome = trained(tmp_path / "d", dataset, {"Worker": 2}, shots=SHOTS)
+    assert len(list((tmp_path / "d").glob("shot-*"))) == len(SHOTS)
+    assert outcome["worker-0"] == two["worker-0"]
+    assert outcome["worker-1"] == two["worker-1"]
+    said = (tmp_path / "d" / "logs" / "worker-0.log").read_text()
+    assert "asked to stop after 2 of 4 steps of epoch 3" in said
+
+
+def test_parameter_servers_train_and_survive_the_loss_of_each_role(
+    dataset: Path, alone: Outcome, tmp_path: Path
+) -> None:
+    shots = [
+        ["chief-0", 2, 2, "SIGKILL", "chief-0"],
+        ["chief-0", 3, 2, "SIGKILL", "worker-1"],
+        ["chief-0", 5, 2, "SIGKILL", "ps-0"],
+    ]
+    replicas = {"Chief": 1, "Worker": 2, "PS": 1}
+    chief = trained(tmp_path / "d", dataset, replicas, shots=shots, epochs=6, early_stopping=None)["chief-0"]
+    assert len(chief["epochs"]) == 6
+    first, last = (chief["epochs"][index]["loss"] for index in (0, -1))
+    assert last < first / 2
+    assert len(list((tmp_path / "d").glob("shot-*"))) == len(shots)
+    assert chief["epochs"][0]["loss"] == pytest.approx(alone["epochs"][0]["loss"], rel=0.3)
