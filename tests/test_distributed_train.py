@@ -251,6 +251,19 @@ def test_the_task_itself_loads_no_tensorflow(cluster: Cluster) -> None:
     assert done.stdout.splitlines()[-1] == "no tensorflow"
 
 
+def test_a_replica_that_only_trains_needs_no_tracking_server(cluster: Cluster) -> None:
+    from parak8s.loading import parse
+    from parak8s.replica import take_part
+
+    class Nobody:
+        def started(self, step: str) -> None: ...
+        def finished(self, step: str, summary: str, seconds: float | None) -> None: ...
+
+    point = parse(SETTINGS, "settings")
+    with pytest.raises(InputError, match=r"empty/dataset: not a prepared dataset"):
+        take_part(point, cluster.root / "empty", narrator=Nobody(), train_only=True)
+
+
 def test_without_a_shared_folder_it_is_said_what_to_name(cluster: Cluster, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         cluster.train(compute="{workers: 2}")
