@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from parak8s import files
 from parak8s.components.handed_on import compute_of
-from parak8s.components.voices import OfCluster, OfThisMachine
+from parak8s.components.voices import OfCluster, OfThisMachine, say
 from parak8s.errors import EnvironmentFault, InputError, ParaK8sError, Stopped
 from parak8s.experiment import Experiment, documents
 from parak8s.experiment.compute import lies_in
@@ -30,6 +30,10 @@ CODE = "code"
 """In the folder that the replicas share: modules of the user's own."""
 CANCELLED_S = 20
 """How long a cancelled task waits for its job's pods: Kubernetes gives it thirty seconds."""
+
+
+class _Cancelled(BaseException):
+    """The run was cancelled: nothing that goes on after an error may take it for one."""
 
 
 def placed(point: Experiment, compute: str, config: TaskConfig | None) -> Experiment:
@@ -127,8 +131,10 @@ def _on_cluster(point: Experiment, shared: Path, name: str) -> None:
             outcome = jobs.follow(name, OfCluster(), uid=created.uid)
         except BaseException:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            with contextlib.suppress(ParaK8sError):
+            try:
                 jobs.delete(name, wait_s=CANCELLED_S)
+            except ParaK8sError as fault:
+                say(f"{fault}; kubectl delete tfjob {name} -n {jobs.namespace}")
             raise
     if not outcome.succeeded:
         raise EnvironmentFault(outcome.reason)
@@ -166,13 +172,15 @@ def _ours(job: dict[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _cancellable() -> Iterator[None]:
-    """Raise where the block is when KFP cancels the run: it sends SIGTERM."""
+    """Stop the block when KFP cancels the run: it sends SIGTERM."""
 
     def stop(*_: object) -> None:
-        raise Stopped("the run was cancelled; the training's job is deleted")
+        raise _Cancelled
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
+    except _Cancelled:
+        raise Stopped("the run was cancelled, and the training's job with it") from None
     finally:
         signal.signal(signal.SIGTERM, before)

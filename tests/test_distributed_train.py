@@ -228,7 +228,7 @@ def test_a_run_that_is_cancelled_takes_its_job_along(cluster: Cluster) -> None:
     os.kill(task.pid, signal.SIGTERM)
     _, said = task.communicate(timeout=60)
     assert task.returncode == 130, said
-    assert said.endswith("parak8s: the run was cancelled; the training's job is deleted\nexit code 130\n")
+    assert said.endswith("parak8s: the run was cancelled, and the training's job with it\nexit code 130\n")
     assert cluster.server.jobs == {}
     (request,) = cluster.server.sent("DELETE .*")[1:]
     assert request.json == {"propagationPolicy": "Foreground"}
@@ -249,6 +249,19 @@ def test_the_task_itself_loads_no_tensorflow(cluster: Cluster) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "no tensorflow"
+
+
+def test_a_replica_that_only_trains_needs_no_tracking_server(cluster: Cluster) -> None:
+    from parak8s.loading import parse
+    from parak8s.replica import take_part
+
+    class Nobody:
+        def started(self, step: str) -> None: ...
+        def finished(self, step: str, summary: str, seconds: float | None) -> None: ...
+
+    point = parse(SETTINGS, "settings")
+    with pytest.raises(InputError, match=r"empty/dataset: not a prepared dataset"):
+        take_part(point, cluster.root / "empty", narrator=Nobody(), train_only=True)
 
 
 def test_without_a_shared_folder_it_is_said_what_to_name(cluster: Cluster, capfd: pytest.CaptureFixture[str]) -> None:

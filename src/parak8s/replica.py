@@ -49,7 +49,8 @@ def take_part(
     if team is not None:
         determinism.prepare(experiment)  # TensorFlow is there before the replicas meet
     if team is None or team.leads:
-        refuse_lost_tracking(experiment)
+        if not train_only:  # then nothing is told to MLflow
+            refuse_lost_tracking(experiment)
         _lead(team, experiment, root, narrator, observers, train_only, certify)
     elif team.role == "evaluator":
         return  # the leader measures; there is nothing left to do

@@ -14,7 +14,7 @@ from parak8s.cluster.connection import CONNECT_S
 from parak8s.cluster.faults import Unavailable
 from parak8s.cluster.jobs.faults import Forbidden, NoSuchKind, reaching
 from parak8s.cluster.patience import BRIEF, Patience, persistently
-from parak8s.errors import ParaK8sError
+from parak8s.errors import EnvironmentFault, InputError
 
 if TYPE_CHECKING:
     from kubeflow.training import TrainingClient
@@ -137,7 +137,7 @@ class Connection:
             timeout_seconds=limit_s,
             _request_timeout=(min(CONNECT_S, self.timeout_s), limit_s + self.timeout_s),
         )
-        with contextlib.suppress(ParaK8sError), contextlib.closing(changes), reaching(self.host):
+        with contextlib.suppress(EnvironmentFault, InputError), contextlib.closing(changes), reaching(self.host):
             for _ in changes:
                 return
         time.sleep(max(0.0, longest_s - (time.monotonic() - began)))

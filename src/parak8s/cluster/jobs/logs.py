@@ -16,7 +16,7 @@ from parak8s.cluster.faults import Unavailable
 from parak8s.cluster.jobs.faults import Forbidden, NotFound, reaching
 from parak8s.cluster.jobs.replicas import CONTAINER, Replica
 from parak8s.cluster.patience import persistently
-from parak8s.errors import InputError, ParaK8sError
+from parak8s.errors import EnvironmentFault, InputError
 from parak8s.secrets import redacted
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def last_words(connection: Connection, replica: Replica) -> str:
     try:
         with reaching(connection.host):
             lines = [line for line in _lines(connection, replica, tail_lines=TAIL, previous=again) if line.strip()]
-    except ParaK8sError:
+    except (EnvironmentFault, InputError):
         return ""
     sentences = [line for line in lines if line.startswith(SENTENCE)]
     return next(iter([*sentences[-1:], *lines[-1:]]), "").strip().removeprefix(SENTENCE)
