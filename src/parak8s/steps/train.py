@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from parak8s.data import prepared
 from parak8s.errors import InputError, nearest
 from parak8s.experiment import Experiment
 from parak8s.steps import pretrained
+from parak8s.steps.certify import certify
 from parak8s.training import determinism
 
 if TYPE_CHECKING:
@@ -29,11 +29,20 @@ def train(
     training: Path,
     observers: Sequence[Observer] = (),
     together: Together | None = None,
+    kind: str = "GPU",
 ) -> Outcome:
     """Write ``model.keras`` and ``history.json`` into ``training``; go on from the checkpoints that are there.
 
     ``training.tensorboard`` adds the folder ``tensorboard``. One of several replicas trains with the others, who see
     the same folders; the leader writes.
+
+    Args:
+        experiment: What to train.
+        dataset: Prepared.
+        training: Where to; what an interrupted training left there is gone on with.
+        observers: Told of every step and epoch.
+        together: The other replicas; None for a training on this machine alone.
+        kind: Of the devices that ``compute.gpus`` counts; ``CPU`` stands for parts of the processor.
 
     Raises:
         InputError: The dataset is not whole, the loss is no longer a number, or pretrained weights do not fit.
@@ -42,34 +51,14 @@ def train(
     determinism.prepare(experiment)
     from parak8s.training import distribution
 
-    with distribution.strategy(experiment, dataset, training, together) as (strategy, watching):
+    with distribution.strategy(experiment, dataset, training, together, kind) as (strategy, watching):
         outcome, history, model = _fitted(experiment, dataset, training, [*watching, *observers], strategy)
     if together is None or together.team.leads:
         model.save(training / "model.keras")
         files.write_json(training / "history.json", history)
     if together is not None and together.certify:
-        _certify(experiment, dataset, training, (history, model), together)
+        certify(experiment, dataset, training, together.team)
     return outcome
-
-
-def _certify(
-    experiment: Experiment,
-    dataset: Path,
-    training: Path,
-    trained: tuple[dict[str, Any], keras.Model],
-    together: Together,
-) -> None:
-    """Train on this machine alone, with the same batches, and write ``certificate.json``: how far the two are apart."""
-    from parak8s.training import distribution
-    from parak8s.training.certificate import compared
-
-    alone = training / "alone"
-    alone.mkdir(exist_ok=True)  # a certification that was killed goes on
-    determinism.prepare(experiment)
-    with distribution.strategy(experiment, dataset, alone, None) as (strategy, _):
-        _, history, model = _fitted(experiment, dataset, alone, [], strategy)
-    files.write_json(training / "certificate.json", compared(trained, (history, model), together.team))
-    shutil.rmtree(alone)
 
 
 def _fitted(

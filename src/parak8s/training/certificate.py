@@ -1,4 +1,4 @@
-"""Says how far a training of many workers is from that of one with the same batches."""
+"""Says how far a training of many workers is from that of one worker: the losses of each epoch, and the weights."""
 
 from __future__ import annotations
 

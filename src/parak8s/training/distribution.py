@@ -51,7 +51,7 @@ class Together:
 
 @contextlib.contextmanager
 def strategy(
-    experiment: Experiment, dataset: Path, training: Path, together: Together | None
+    experiment: Experiment, dataset: Path, training: Path, together: Together | None, kind: str = "GPU"
 ) -> Iterator[tuple[tf.distribute.Strategy, list[Watchdog]]]:
     """Yield how the training uses devices and machines, and observers that it needs; returns when all are there.
 
@@ -63,7 +63,7 @@ def strategy(
     """
     over = are_over(records_in(training), experiment.training)
     if together is None or (together.team.leads and over):
-        yield strategy_for(experiment.compute), []
+        yield strategy_for(experiment.compute, kind), []
         return
     _meet(together, dataset, training)
     with Watchdog(together.hang_s) as watchdog:
