@@ -609,7 +609,7 @@ def test_a_suspended_job_without_a_queue_says_how_it_goes_on(tmp_path: Path) -> 
 
 
 def test_a_job_that_nobody_takes_up_asks_for_the_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("parak8s.cluster.jobs.following.SILENT_S", 0)
+    monkeypatch.setattr("parak8s.cluster.jobs.story.SILENT_S", 0)
     assert hindered(tmp_path, Moment(), Moment()) == [
         "the job: nobody has taken it up for 0 s; does Kubeflow's Training Operator (version 1, with TFJob of "
         "kubeflow.org/v1) run?"

@@ -12,7 +12,7 @@ from parak8s.cluster.jobs import creation, following
 from parak8s.cluster.jobs.access import find_access
 from parak8s.cluster.jobs.connection import Connection
 from parak8s.cluster.jobs.creation import Created
-from parak8s.cluster.jobs.following import Narrator, Outcome
+from parak8s.cluster.jobs.telling import Narrator, Outcome
 from parak8s.cluster.patience import BRIEF, LASTING, Patience
 from parak8s.cluster.target import MOUNTS
 
