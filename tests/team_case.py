@@ -71,10 +71,10 @@ def train(dataset: Path, directory: Path, settings: dict[str, Any]) -> None:
         model=ModelSpec(builder="deep_cnn"),
         training=Training.model_validate(common | settings),
     )
-    determinism.prepare(experiment)
+    team = Team.from_environment()
+    determinism.prepare(experiment, together=team is not None)
     from parak8s.training.distribution import Together, strategy
 
-    team = Team.from_environment()
     try:
         if team is None:
             together = None

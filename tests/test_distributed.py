@@ -26,7 +26,6 @@ def job(
     command = [sys.executable, str(Path(team_case.__file__)), str(dataset), str(directory), json.dumps(settings)]
     environment = [
         {"name": "PYTHONPATH", "value": ":".join(path for path in sys.path if path)},
-        {"name": "TF_NUM_INTRAOP_THREADS", "value": "1"},
         {"name": "TF_CPP_MIN_LOG_LEVEL", "value": "2"},
     ]
     container = {"name": "tensorflow", "command": command, "env": environment}

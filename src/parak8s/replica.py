@@ -47,7 +47,7 @@ def take_part(
     """
     team = Team.from_environment()
     if team is not None:
-        determinism.prepare(experiment)  # TensorFlow is there before the replicas meet
+        determinism.prepare(experiment, together=True)  # TensorFlow is there before the replicas meet
     if team is None or team.leads:
         if not train_only:  # then nothing is told to MLflow
             refuse_lost_tracking(experiment)

@@ -9,11 +9,18 @@ from collections.abc import Iterator
 from parak8s.experiment import Experiment
 
 
-def prepare(experiment: Experiment) -> None:
+def prepare(experiment: Experiment, *, together: bool = False) -> None:
     """Import TensorFlow; seed Python, NumPy and TensorFlow; ``strict`` also makes every operation deterministic.
 
     GPU memory grows as it is needed instead of being taken whole. Call before anything else imports TensorFlow.
+
+    Args:
+        experiment: Says the seed, and whether it is strict.
+        together: Other replicas take part. What follows a sum over replicas runs in whichever thread is free, and
+            oneDNN's kernels add up otherwise in some than in others: a strict training does without them.
     """
+    if together and experiment.reproducibility == "strict":
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     with _native_chatter_hidden():
         import keras
         import tensorflow as tf
