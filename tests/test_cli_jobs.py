@@ -61,6 +61,7 @@ NAMES = ("together", "alone")
     [
         (["--certify", "--ps", "1"], "workers of parameter servers do not wait for each other"),
         (["--certify", "-s", "reproducibility=close"], "--certify needs reproducibility: strict"),
+        (["--certify", "--workers", "1"], "--certify compares several workers with one"),
         (["--wait"], "go with --engine tfjob"),
         (["--engine", "tfjob"], "compute.volumes"),
         (["--workers", "2", "-s", "training.jit=true"], "XLA compiles for one device"),

@@ -68,12 +68,15 @@ def distribute(
     if wait or delete_on_stop or name or context or namespace:
         raise InputError("--wait, --delete-on-stop, --name, --context and --namespace go with --engine tfjob")
     layout = _run_here(experiment, output, certify=certify)
-    if certify:
-        console.print_certificate(layout.training / "certificate.json")
+    certificate = layout.training / "certificate.json"
+    if certify and not console.print_certificate(certificate):
+        raise EnvironmentFault(f"many workers did not train what one trains; {certificate} has the losses side by side")
     conclude(layout, judged=True)
 
 
 def _refuse_uncertifiable(experiment: "Experiment") -> None:
+    if experiment.compute.workers == 1:
+        raise InputError("--certify compares several workers with one; give --workers 2, say")
     if experiment.compute.parameter_servers:
         raise InputError(
             "--certify: workers of parameter servers do not wait for each other, so that no two trainings are the "

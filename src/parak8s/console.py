@@ -96,8 +96,8 @@ def print_verdict(path: Path) -> bool:
     return not verdict["passed"]
 
 
-def print_certificate(path: Path) -> None:
-    """Print how far a training of many workers is from that of one."""
+def print_certificate(path: Path) -> bool:
+    """Print how far a training of many workers is from that of one; return whether that is near enough."""
     found = files.read_json(path)
     mark = "[green]yes[/]" if found["passed"] else "[red]NO [/]"
     _out.print(
@@ -106,6 +106,7 @@ def print_certificate(path: Path) -> None:
         f"{found['weights']['relative']:.1e}, relative",
         soft_wrap=True,
     )
+    return bool(found["passed"])
 
 
 def print_places(layout: Layout) -> None:

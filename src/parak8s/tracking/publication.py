@@ -26,6 +26,7 @@ DOCUMENTS = (
     "environment.json",
     "dataset/manifest.json",
     "training/history.json",
+    "training/certificate.json",
     "evaluation/metrics.json",
     "model/calibration.json",
     "model/operating_point.json",
