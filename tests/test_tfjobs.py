@@ -89,6 +89,7 @@ POD = {
             {"name": "MPLCONFIGDIR", "value": "/tmp/matplotlib"},
             {"name": "PYTHONUNBUFFERED", "value": "1"},
             {"name": "USER", "value": "parak8s"},
+            {"name": "MLFLOW_TRACKING_URI", "value": "sqlite:////mnt/runs/mlflow.db"},
         ],
         "ports": [{"name": "tfjob-port", "containerPort": 2222}],
         "resources": {"requests": {"cpu": "4", "memory": "8Gi"}, "limits": {"cpu": "4", "memory": "8Gi"}},
@@ -489,6 +490,12 @@ def test_a_database_that_would_be_lost_with_its_pod_is_refused_on_a_cluster_alon
         job("tracking.uri=sqlite:///mlflow.db")
     assert job("tracking.uri=sqlite:////mnt/runs/mlflow.db")
     assert job("tracking.uri=http://mlflow:5000")
+    names = [
+        [each["name"] for each in container(job(given))["env"]] for given in ("seed=1", "tracking.uri=http://m:5000")
+    ]
+    assert ["MLFLOW_TRACKING_URI" in each for each in names] == [True, False]
+    own = container(job("compute.env={MLFLOW_TRACKING_URI: 'http://mlflow:5000'}"))["env"]
+    assert [each["value"] for each in own if each["name"] == "MLFLOW_TRACKING_URI"] == ["http://mlflow:5000"]
     assert tfjob(experiment("tracking.uri=sqlite:///mlflow.db"), directory="/somewhere")
 
 

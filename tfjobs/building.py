@@ -52,7 +52,7 @@ def _built(
     checks.refuse_reserved(compute)
     labels = {"app.kubernetes.io/name": "parak8s", "app.kubernetes.io/instance": experiment.name}
     command = ("parak8s", "replica", literal(text), "--output", literal(directory), *(["--certify"] * certify))
-    pods = Pods(compute, command, labels, IN_A_POD if on_cluster else {})
+    pods = Pods(compute, command, labels, IN_A_POD | _database(experiment) if on_cluster else {})
     queue = {QUEUE_LABEL: compute.job.queue} if compute.job.queue and on_cluster else {}
     job = TFJob(
         metadata=Metadata(name=name, namespace=namespace, labels={**labels, **queue}),
@@ -99,6 +99,12 @@ def cluster_tfjob(
     checks.refuse_missing_code(experiment)
     checks.refuse_lost_tracking(experiment)
     return job
+
+
+def _database(experiment: Experiment) -> dict[str, str]:
+    """Return where MLflow writes if nobody says so: beside the runs, since the working folder goes with the pod."""
+    runs = experiment.compute.runs
+    return {"MLFLOW_TRACKING_URI": f"sqlite:///{runs}/mlflow.db"} if runs and experiment.tracking.uri is None else {}
 
 
 def replicas_of(compute: Compute) -> dict[Role, int]:

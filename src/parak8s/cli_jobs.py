@@ -1,6 +1,7 @@
 """The commands about distributed training. Registered by :mod:`parak8s.cli`."""
 
 import os
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -10,12 +11,13 @@ import typer
 
 from parak8s.cli_endings import conclude, report_error
 from parak8s.cli_pipelines import File, Namespace, Overrides
-from parak8s.errors import GATE_REFUSED, EnvironmentFault, InputError, ParaK8sError, Stopped, from_os_error
+from parak8s.errors import BAD_INPUT, GATE_REFUSED, EnvironmentFault, InputError, ParaK8sError, Stopped, from_os_error
 
 if TYPE_CHECKING:
     from parak8s.console import Console
     from parak8s.experiment import Experiment
     from parak8s.layout import Layout
+    from parak8s.tfjobs.local.terminal import Terminal
 
 
 REFUSAL = "the gate said no; its reasons are in gate/verdict.json"
@@ -56,11 +58,11 @@ def distribute(
     """Run the experiment with many workers: the very TFJob that a cluster gets."""
     from parak8s import console, loading
 
-    counts = {"compute.workers": workers, "compute.parameter_servers": ps}
-    given = [f"{path}={count}" for path, count in counts.items() if count is not None]
-    experiment = loading.load(file, [*(overrides or ()), *given])
+    experiment = loading.load(file, _counted(overrides, workers, ps))
     if certify:
         _refuse_uncertifiable(experiment)
+    if delete_on_stop and not wait:
+        raise InputError("--delete-on-stop goes with --wait: who does not follow the job cannot stop it")
     if engine is Engine.TFJOB:
         job = _cluster_job(experiment, output, namespace, name, certify=certify)
         _run_there(job, context, namespace, wait=wait, delete_on_stop=delete_on_stop)
@@ -74,9 +76,12 @@ def distribute(
     conclude(layout, judged=True)
 
 
+def _counted(overrides: list[str] | None, workers: int | None, ps: int | None) -> list[str]:
+    counts = {"compute.workers": workers, "compute.parameter_servers": ps}
+    return [*(overrides or ()), *(f"{path}={count}" for path, count in counts.items() if count is not None)]
+
+
 def _refuse_uncertifiable(experiment: "Experiment") -> None:
-    if experiment.compute.workers == 1:
-        raise InputError("--certify compares several workers with one; give --workers 2, say")
     if experiment.compute.parameter_servers:
         raise InputError(
             "--certify: workers of parameter servers do not wait for each other, so that no two trainings are the "
@@ -84,6 +89,12 @@ def _refuse_uncertifiable(experiment: "Experiment") -> None:
         )
     if experiment.reproducibility != "strict":
         raise InputError("--certify needs reproducibility: strict; two trainings differ anyhow without it")
+    if experiment.compute.workers == 1:
+        raise InputError("--certify compares several workers with one; give --workers 2, say")
+    if experiment.compute.gpus:
+        raise InputError(
+            "--certify computes the shares of all workers in one process, on processors; write compute.gpus: 0"
+        )
 
 
 def _run_here(experiment: "Experiment", output: Path | None, *, certify: bool) -> "Layout":
@@ -104,14 +115,44 @@ def _run_here(experiment: "Experiment", output: Path | None, *, certify: bool) -
     def write(status: dict[str, Any]) -> None:
         files.write_json(record, status)
 
-    ended = local.run(job, logs=layout.root / "logs", narrator=Terminal(), on_status=write)
+    witness = _Witness(Terminal())
+    ended = local.run(job, logs=layout.root / "logs", narrator=witness, on_status=write)
     conditions = {each["type"]: each for each in ended["status"]["conditions"] if each["status"] == "True"}
     if "Failed" in conditions:
-        raise EnvironmentFault(
-            f"{conditions['Failed']['message']} What each replica said is in {layout.root / 'logs'}; the same command "
-            "goes on from the last checkpoint"
-        )
+        _fail(witness, conditions["Failed"]["message"], layout.root / "logs")
     return layout
+
+
+class _Witness:
+    """Hands everything on to the terminal, and remembers the last error of each replica, and how it ended."""
+
+    def __init__(self, terminal: "Terminal") -> None:
+        self.terminal = terminal
+        self.errors: dict[str, str] = {}
+        self.codes: dict[str, int] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.terminal, name)
+
+    def said(self, replica: str, line: str) -> None:
+        if line.startswith("parak8s: "):
+            self.errors[replica] = line.removeprefix("parak8s: ")
+        self.terminal.said(replica, line)
+
+    def ended(self, replica: str, code: int, then: str) -> None:
+        self.codes[replica] = code
+        self.terminal.ended(replica, code, then)
+
+
+def _fail(witness: _Witness, message: str, logs: Path) -> None:
+    """Say why the job failed: what the replica said that ended with bad input, or else the engine's words."""
+    for replica, code in witness.codes.items():
+        if code == BAD_INPUT and replica in witness.errors:
+            raise InputError(f"{replica}: {witness.errors[replica]}")
+    said = [f"{replica}: {witness.errors[replica]}" for replica, code in witness.codes.items()
+            if 0 < code < 128 and replica in witness.errors]  # fmt: skip
+    why = "; ".join(said) or message
+    raise EnvironmentFault(f"{why}. All that was said is in {logs}; the same command goes on from the last checkpoint")
 
 
 def _cluster_job(
@@ -175,6 +216,8 @@ def replica(
     from parak8s import console, loading
     from parak8s.replica import take_part
 
+    # The first process of a container gets no signal that it does not ask for.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
     code = 0
     try:
         if only not in (None, "train"):
@@ -215,12 +258,18 @@ def tfjob_manifest(
             "-o", "--output", metavar="DIR", help="Folder of the run in the pods. Default: compute.runs/NAME."
         ),
     ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Default: compute.workers.")] = None,
+    ps: Annotated[int | None, typer.Option(min=0, help="Default: compute.parameter_servers.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the job. Default: the experiment's.")] = None,
 ) -> None:
     """Print a TFJob (kubeflow.org/v1) that trains on compute.workers and compute.parameter_servers."""
     from parak8s.components import spec
     from parak8s.loading import load
     from parak8s.tfjobs.building import cluster_tfjob
 
-    job = cluster_tfjob(load(file, overrides or ()), directory=output, namespace=namespace)
+    experiment = load(file, _counted(overrides, workers, ps))
+    job = cluster_tfjob(experiment, directory=output, namespace=namespace, name=name)
+    if experiment.compute.runs is None and output is None:
+        typer.echo("parak8s: the run goes with its pod; write compute.volumes and compute.runs to keep it", err=True)
     comment = f"The TFJob {job['metadata']['name']}, made from its experiment file by: parak8s manifest tfjob"
     typer.echo(spec.dumped([job], comment), nl=False)

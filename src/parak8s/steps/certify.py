@@ -8,6 +8,7 @@ some epochs of hundreds of steps the last bit shows in the third digit.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -33,9 +34,9 @@ def certify(experiment: Experiment, dataset: Path, training: Path, team: Team) -
     from parak8s.models import saved
     from parak8s.training.certificate import compared
 
-    alone, shares = training / "alone", team.in_step * max(experiment.compute.gpus, 1)
+    alone = training / "alone"
     alone.mkdir(exist_ok=True)
-    one = experiment.compute.model_copy(update={"workers": 1, "parameter_servers": 0, "gpus": shares})
+    one = experiment.compute.model_copy(update={"workers": 1, "parameter_servers": 0, "gpus": team.in_step})
     _run(documents.dump(experiment.model_copy(update={"compute": one}).canonical()), dataset, alone)
     together, it = (
         (files.read_json(each / "history.json"), saved.load(each / "model.keras")) for each in (training, alone)
@@ -46,23 +47,31 @@ def certify(experiment: Experiment, dataset: Path, training: Path, team: Team) -
 
 def _run(text: str, dataset: Path, folder: Path) -> None:
     command = [sys.executable, "-m", __name__, str(dataset), str(folder)]
-    done = subprocess.run(command, input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1"}
+    done = subprocess.run(
+        command,
+        input=text,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise EnvironmentFault(f"the certificate's training failed:\n{done.stdout[-2000:]}")
 
 
 def _train_in_shares(text: str, dataset: Path, folder: Path) -> None:
-    """Train one worker whose devices are as many as the team's: GPUs, or parts of this machine's processor."""
+    """Train one worker whose devices, parts of this machine's processor, are as many as the team's."""
     import tensorflow as tf
 
     from parak8s.steps.train import train
 
-    experiment, kind = loading.parse(text, "the experiment"), "GPU"
-    if not tf.config.list_physical_devices("GPU"):
-        kind, (processor, *_) = "CPU", tf.config.list_physical_devices("CPU")
-        parts = [tf.config.LogicalDeviceConfiguration() for _ in range(experiment.compute.gpus)]
-        tf.config.set_logical_device_configuration(processor, parts)
-    train(experiment, dataset, folder, kind=kind)
+    experiment = loading.parse(text, "the experiment")
+    (processor, *_) = tf.config.list_physical_devices("CPU")
+    parts = [tf.config.LogicalDeviceConfiguration() for _ in range(experiment.compute.gpus)]
+    tf.config.set_logical_device_configuration(processor, parts)
+    train(experiment, dataset, folder, kind="CPU")
 
 
 if __name__ == "__main__":

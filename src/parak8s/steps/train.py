@@ -50,10 +50,13 @@ def train(
     """
     determinism.prepare(experiment)
     from parak8s.training import distribution
+    from parak8s.training.tensorboard import TensorBoard
 
     with distribution.strategy(experiment, dataset, training, together, kind) as (strategy, watching):
-        outcome, history, model = _fitted(experiment, dataset, training, [*watching, *observers], strategy)
-    if together is None or together.team.leads:
+        leads = together is None or together.team.leads
+        boards = [TensorBoard(training)] if experiment.training.tensorboard and leads else []
+        outcome, history, model = _fitted(experiment, dataset, training, [*watching, *boards, *observers], strategy)
+    if leads:
         model.save(training / "model.keras")
         files.write_json(training / "history.json", history)
     if together is not None and together.certify:
@@ -72,7 +75,6 @@ def _fitted(
     from parak8s.data.batches import rows_at_once
     from parak8s.models import backbones
     from parak8s.training.fitting import fit
-    from parak8s.training.tensorboard import TensorBoard
 
     manifest = prepared.verify(dataset)
     loader = data.loader(experiment.data.loader, experiment.data.options)
@@ -80,11 +82,10 @@ def _fitted(
     batch_size, seed = experiment.data.batch_size * experiment.training.scaling.factor, experiment.seed
     batches = loader.batches(dataset, "train", batch_size=batch_size, shuffle=True, seed=seed, class_weights=weights)
     validation = loader.batches(dataset, "validation", batch_size=max(batch_size, rows_at_once(manifest.input_shape)))
-    boards = [TensorBoard(training)] if experiment.training.tensorboard else []
     with strategy.scope():
         model = _built(experiment, loader, manifest)
         begun_with = {"weights": experiment.model.params.get("weights"), "digest": backbones.weights_digest(model)}
-        outcome = fit(model, experiment.training, batches, validation, training, [*boards, *observers])
+        outcome = fit(model, experiment.training, batches, validation, training, observers)
     history = {
         "epochs": [record.to_json() for record in outcome.records],
         "kept_epoch": outcome.kept_epoch,

@@ -35,7 +35,7 @@ def compared(together: Trained, alone: Trained, team: Team) -> dict[str, Any]:
         }
         for ours, its in zip(together[0]["epochs"], alone[0]["epochs"], strict=False)
     ]
-    largest = max((epoch["loss"]["relative"] for epoch in epochs), default=0.0)
+    largest = max((epoch[name]["relative"] for epoch in epochs for name in ("loss", "val_loss")), default=0.0)
     same_length = len(together[0]["epochs"]) == len(alone[0]["epochs"])
     return {
         "replicas": {role: len(addresses) for role, addresses in team.cluster.items()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -24,8 +25,9 @@ AHEAD = 2
 class CoordinatedLoop(Loop):
     """The same steps, each on one worker, which reads the weights from the servers and adds its update to them.
 
-    Each batch is learned from once, whoever takes it: what a worker that died had begun is given to another one. The
-    workers do not wait for each other, so that no two trainings are the same.
+    Each batch is learned from once, whoever takes it. What a worker that died had begun, up to ``steps_per_call``
+    batches, is given to another one, which begins it anew. The workers do not wait for each other, so that no two
+    trainings are the same.
     """
 
     def __init__(self, model: keras.Model, spec: Training, steps_per_epoch: int) -> None:
@@ -55,7 +57,12 @@ class CoordinatedLoop(Loop):
         loss, right, examples = self._arrived(0).numpy().tolist()
         return headway.plus(loss, right, examples)
 
-    def logits(self, batches: ArrayDataset) -> NDArray[np.float32]:
-        """Return the logits float32 (n, classes) of all examples of an unshuffled dataset; the workers share it."""
-        parts = [self.coordinator.schedule(self.forward, args=(batches[index][0],)) for index in range(len(batches))]
-        return np.concatenate([np.asarray(part.fetch()) for part in parts])
+    def logits(self, batches: ArrayDataset, alive: Callable[[], None] = lambda: None) -> NDArray[np.float32]:
+        """Return the logits of all examples, see :meth:`Loop.logits`; the workers share them."""
+        waiting, parts = deque[Any](), []
+        for index in range(len(batches)):
+            waiting.append(self.coordinator.schedule(self.forward, args=(batches[index][0],)))
+            if len(waiting) > self._ahead:
+                parts.append(np.asarray(waiting.popleft().fetch()))
+                alive()
+        return np.concatenate([*parts, *(np.asarray(part.fetch()) for part in waiting)])

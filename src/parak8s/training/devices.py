@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -62,10 +63,11 @@ def _resolver(team: Team) -> tf.distribute.cluster_resolver.ClusterResolver:
 def serve(team: Team) -> None:
     """Do what the chief says, as one of its workers or parameter servers, until the process is ended."""
     cluster = {role: list(addresses) for role, addresses in team.cluster.items() if role != "evaluator"}
-    server = tf.distribute.Server(
+    tf.distribute.Server(
         tf.train.ClusterSpec(cluster), job_name=team.role, task_index=team.index, protocol="grpc", start=True
     )
-    server.join()
+    while True:  # Server.join would hear no signal
+        time.sleep(1)
 
 
 def refuse_unshared(examples: int, batch_size: int, devices: int) -> None:
@@ -74,11 +76,15 @@ def refuse_unshared(examples: int, batch_size: int, devices: int) -> None:
     Raises:
         InputError: The batch, or the smaller last one of an epoch, has fewer examples than there are devices.
     """
-    last = examples % batch_size or batch_size
-    if min(batch_size, last) < devices:
+
+    def smallest(size: int) -> int:
+        return min(size, examples % size or size)
+
+    if smallest(batch_size) < devices:
+        fits = next((size for size in range(batch_size + 1, examples + 1) if smallest(size) >= devices), examples)
         raise InputError(
-            f"data.batch_size {batch_size}: the last batch of {examples} examples has {last}, and {devices} devices "
-            f"share each batch; write another size, such as {batch_size + 1}, or fewer compute.gpus or workers"
+            f"data.batch_size: in batches of {batch_size} the last of {examples} examples has {smallest(batch_size)}, "
+            f"and {devices} devices share each batch; batches of {fits} would do, or fewer compute.gpus or workers"
         )
 
 

@@ -20,6 +20,7 @@ from parak8s.training.memory import Headway, Memory
 from parak8s.training.optimizers import learning_rate_at
 from parak8s.training.progress import Record, best_epoch, validation_record
 from parak8s.training.stages import Stage, stages
+from parak8s.training.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,6 +121,8 @@ class _Fitting:
         crew, self.memory.writes = loop.crew, loop.crew.leads
         begun = self.memory.follow(loop.optimizer, stage.number, self.records)
         while crew.agree(stage.goes_on(self.records)):  # all wait here until the leader has saved the epoch
+            if crew.any(stop()):
+                raise Interrupted(len(self.records) + 1, begun.steps, len(self.train))
             with normalized_together(self.model):
                 headway = self._epoch(stage, loop, begun, stop)
                 if headway.steps < len(self.train):
@@ -150,10 +153,17 @@ class _Fitting:
             )
         return headway
 
+    def _alive(self) -> None:
+        """Tell who watches that there is progress, although no step is taken."""
+        for observer in self.observers:
+            if isinstance(observer, Watchdog):
+                observer.happened()
+
     def _record(self, stage: Stage, loop: Loop, headway: Headway) -> Record:
         """Measure after an epoch; return what is known of it."""
         started = time.perf_counter()
-        measured = validation_record(loop.logits(self.validation), np.asarray(self.validation.labels))
+        logits = loop.logits(self.validation, self._alive)
+        measured = validation_record(logits, np.asarray(self.validation.labels))
         return Record(
             epoch=len(self.records) + 1,
             loss=headway.loss / headway.examples,

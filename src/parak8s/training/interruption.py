@@ -43,3 +43,5 @@ def termination() -> Iterator[Callable[[], bool]]:
         yield came.is_set
     finally:
         signal.signal(signal.SIGTERM, before)
+    if came.is_set():  # too late to stop in the training: whoever listened before hears of it
+        signal.raise_signal(signal.SIGTERM)

@@ -178,12 +178,18 @@ class Loop:
             if coming is not None:
                 yield coming.result()
 
-    def logits(self, batches: ArrayDataset) -> NDArray[np.float32]:
-        """Return the logits float32 (n, classes) of all examples of an unshuffled dataset; the workers share it."""
+    def logits(self, batches: ArrayDataset, alive: Callable[[], None] = lambda: None) -> NDArray[np.float32]:
+        """Return the logits float32 (n, classes) of all examples of an unshuffled dataset; the workers share it.
+
+        Args:
+            batches: Of the examples.
+            alive: Called after every batch.
+        """
         found = np.zeros((batches.examples, self.model.output_shape[-1]))
         for index in range(self.crew.index, len(batches), self.crew.count):
             start = index * batches.batch_size
             found[start : start + batches.batch_size] = self.forward(batches[index][0]).numpy()
+            alive()
         return self.crew.total(found).astype(np.float32)
 
 

@@ -14,18 +14,21 @@ if TYPE_CHECKING:
     from parak8s.training.progress import Record
 
 
+FIRST_S = 900.0
+
+
 class Watchdog:
     """Ends the process with a retryable exit code when nothing happened for a while. It is an observer of the training.
 
     TensorFlow waits in C++, where no exception reaches it; so the process is left at once. What counts is on the disk.
 
     Args:
-        limit_s: How long nothing may happen; the first step compiles the network meanwhile.
+        limit_s: How long nothing may happen; before the first step, which compiles the network, FIRST_S at least.
     """
 
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
-        self._happened, self._over = threading.Event(), False
+        self._happened, self._over, self._began = threading.Event(), False, False
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
@@ -37,22 +40,30 @@ class Watchdog:
         self._over = True
         self._happened.set()
 
+    def happened(self) -> None:
+        """Hear that there is progress."""
+        self._happened.set()
+
     def on_steps(self, epoch: int, done: int, total: int) -> None:  # noqa: ARG002
         """Something happened."""
+        self._began = True
         self._happened.set()
 
     def on_epoch(self, record: Record) -> None:  # noqa: ARG002
         """Something happened."""
         self._happened.set()
 
+    def _patience(self) -> float:
+        return self.limit_s if self._began else max(self.limit_s, FIRST_S)
+
     def _watch(self) -> None:
-        while self._happened.wait(self.limit_s):
+        while self._happened.wait(self._patience()):
             if self._over:
                 return
             self._happened.clear()
         print(  # noqa: T201 - the last words of the process
-            f"parak8s: no step for {self.limit_s:g} s: another replica hangs, or cannot be reached. The job goes on "
-            "from its last checkpoint when it is started again; compute.job.peer_timeout_s says how long to wait",
+            f"parak8s: no step for {self._patience():g} s: another replica hangs, or cannot be reached. The job goes "
+            "on from its last checkpoint when it is started again; compute.job.peer_timeout_s says how long to wait",
             file=sys.stderr,
             flush=True,
         )
