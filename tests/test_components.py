@@ -166,6 +166,7 @@ def test_components_give_the_numbers_of_the_local_engine_bit_for_bit(bench: Work
     assert bench.made["known"].fingerprint == files.read_json(local.result)["fingerprint"]
 
 
+@pytest.mark.slow
 def test_two_workers_on_this_machine_give_the_losses_of_the_component_train(
     bench: Workbench, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

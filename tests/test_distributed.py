@@ -107,17 +107,16 @@ def test_a_job_that_is_shot_three_times_ends_with_the_bits_of_one_that_is_not(
     assert "asked to stop after 2 of 4 steps of epoch 3" in said
 
 
-def test_parameter_servers_train_and_survive_the_loss_of_each_role(
+def test_parameter_servers_train_and_survive_the_loss_of_a_worker_and_of_a_server(
     dataset: Path, alone: Outcome, tmp_path: Path
 ) -> None:
     shots = [
-        ["chief-0", 2, 2, "SIGKILL", "chief-0"],
-        ["chief-0", 3, 2, "SIGKILL", "worker-1"],
-        ["chief-0", 5, 2, "SIGKILL", "ps-0"],
+        ["chief-0", 2, 2, "SIGKILL", "worker-1"],
+        ["chief-0", 4, 2, "SIGKILL", "ps-0"],
     ]
     replicas = {"Chief": 1, "Worker": 2, "PS": 1}
-    chief = trained(tmp_path / "d", dataset, replicas, shots=shots, epochs=6, early_stopping=None)["chief-0"]
-    assert len(chief["epochs"]) == 6
+    chief = trained(tmp_path / "d", dataset, replicas, shots=shots, epochs=5, early_stopping=None)["chief-0"]
+    assert len(chief["epochs"]) == 5
     first, last = (chief["epochs"][index]["loss"] for index in (0, -1))
     assert last < first / 2
     assert len(list((tmp_path / "d").glob("shot-*"))) == len(shots)
