@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from parak8s.errors import EnvironmentFault, ExperimentError, InputError
@@ -229,6 +229,7 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=4))
+@example({"key": "a\x85b\u2028", "\x85": "\u2029"})
 @settings(deadline=None)
 def test_what_is_dumped_is_read_as_the_same_values(values: dict[str, Any]) -> None:
     read = documents.parse(documents.dump(values), "F").data if values else {}

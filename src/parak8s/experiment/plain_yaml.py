@@ -209,5 +209,12 @@ class _Writer(yaml.SafeDumper):
         return True
 
 
+def _as_text(writer: _Writer, value: str) -> yaml.ScalarNode:
+    """Escape the line breaks that YAML knows and Python's writer does not keep within quotes."""
+    style = '"' if any(mark in value for mark in "\x85\u2028\u2029") else None
+    return writer.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Writer.add_representer(str, _as_text)
 for _kind, _pattern, _first in _SCALARS:
     _Writer.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(rf"^(?:{_pattern})$"), _first)
