@@ -58,7 +58,7 @@ def replica(dataset: Path, directory: Path, epochs: int) -> None:
         together = Together(team, WAIT_S, WAIT_S, told=attend(team, WAIT_S))
     batches = ArrayDataset(dataset, "train", batch_size=EACH * (team.in_step if team else 1), shuffle=True)
     with strategy(experiment, dataset, directory, together) as (found, watching), found.scope():
-        network = deep_cnn((187,), 5, filters=32, blocks=5)
+        network = deep_cnn((187,), 5, filters=16, blocks=5)  # as experiments/ecg.yaml has it
         outcome = fit(network, spec, batches, ArrayDataset(dataset, "validation", batch_size=EACH), directory, watching)
     if team is None or team.leads:
         seconds = statistics.median(record.seconds for record in outcome.records[1:])
