@@ -1,10 +1,11 @@
 """What a second worker brings: throughput of two workers with one core each against one worker with one core.
 
-Each replica is a process of the laptop's TFJob engine, bound to a core of its own. The network is that of the ECG
-experiment, with 512 examples in a batch for every worker; the first epoch, which compiles, is left out. Above 1.7 the
-second worker is worth its core.
+Both are processes of the laptop's TFJob engine, each bound to a core of its own. In every round they train an epoch
+together, and then the first of them trains on batches of its own size alone, while the second one waits: so that both
+ways meet the same noise. The network is that of the ECG experiment, with 512 examples in a batch for every worker. Above
+1.7 the second worker is worth its core.
 
-    python benchmarks/distributed.py [--rounds 3] [--epochs 4] [--examples 16384]
+    python benchmarks/distributed.py [--rounds 12] [--steps 8]
 """
 
 import argparse
@@ -13,6 +14,7 @@ import os
 import statistics
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,13 @@ import numpy as np
 
 from parak8s.data import prepared
 from parak8s.data.examples import Examples
-from parak8s.experiment import Data, Experiment, ModelSpec, Training
-from parak8s.rendezvous import Meeting, attend
+from parak8s.experiment import Compute, Training
 from parak8s.team import Team
 from parak8s.tfjobs import local
 
 EACH = 512
 """Examples in a batch for every worker."""
-WAIT_S = 300.0
+Epoch = Callable[[], float]
 
 
 def beats(count: int) -> Examples:
@@ -36,77 +37,90 @@ def beats(count: int) -> Examples:
     return Examples(random.random((count, 187), np.float32), np.arange(count, dtype=np.int32) % 5, tuple("NSVFQ"))
 
 
-def replica(dataset: Path, directory: Path, epochs: int) -> None:
-    """Train as the replica that TF_CONFIG names, on a core of its own; the leader writes how long the epochs took."""
-    team = Team.from_environment()
-    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[team.index if team else 0]})
-    os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "2", "TF_CPP_MIN_LOG_LEVEL": "2"}
+def epoch_of(dataset: Path, rows: int) -> Epoch:
+    """Return what trains an epoch in batches of ``rows``, under the strategy in whose scope this is, for examples/s."""
     from parak8s.data.batches import ArrayDataset
     from parak8s.models.deep_cnn import deep_cnn
-    from parak8s.training import determinism
-    from parak8s.training.distribution import Together, strategy
-    from parak8s.training.fitting import fit
+    from parak8s.training.loop import Loop
+    from parak8s.training.normalization import normalized_together
 
-    spec = Training(epochs=epochs)
-    data, model = Data(loader="ecg", source="synthetic://ecg"), ModelSpec(builder="deep_cnn")
-    experiment = Experiment(name="benchmark", reproducibility="close", data=data, model=model, training=spec)
-    determinism.prepare(experiment)
-    together = None
-    if team is not None and team.leads:
-        together = Together(team, WAIT_S, WAIT_S, Meeting(team).__enter__())
-    elif team is not None:
-        together = Together(team, WAIT_S, WAIT_S, told=attend(team, WAIT_S))
-    batches = ArrayDataset(dataset, "train", batch_size=EACH * (team.in_step if team else 1), shuffle=True)
-    with strategy(experiment, dataset, directory, together) as (found, watching), found.scope():
-        network = deep_cnn((187,), 5, filters=16, blocks=5)  # as experiments/ecg.yaml has it
-        outcome = fit(network, spec, batches, ArrayDataset(dataset, "validation", batch_size=EACH), directory, watching)
-    if team is None or team.leads:
-        seconds = statistics.median(record.seconds for record in outcome.records[1:])
-        (directory / "told.json").write_text(json.dumps(batches.examples / seconds))
-    os._exit(0)
+    network = deep_cnn((187,), 5, filters=16, blocks=5)  # as experiments/ecg.yaml has it
+    batches = ArrayDataset(dataset, "train", batch_size=rows, shuffle=True)
+    loop = Loop(network, Training(), len(batches))
+
+    def epoch() -> float:
+        with normalized_together():
+            return batches.examples / loop.epoch(batches, lambda *_: None).seconds
+
+    epoch()  # compiles
+    return epoch
 
 
-def throughput(workers: int, dataset: Path, arguments: argparse.Namespace) -> float:
-    """Return the examples per second of a job."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, __file__, "--replica", str(dataset), folder, "--epochs", str(arguments.epochs)]
-        container = {"name": "tensorflow", "command": command}
-        worker: dict[str, Any] = {"replicas": workers, "restartPolicy": "Never"}
-        worker["template"] = {"spec": {"containers": [container]}}
-        job = {
-            "apiVersion": "kubeflow.org/v1",
-            "kind": "TFJob",
-            "metadata": {"name": "benchmark"},
-            "spec": {"tfReplicaSpecs": {"Worker": worker}},
-        }
-        logs = Path(folder, "logs")
-        local.run(job, logs=logs)
-        told = Path(folder, "told.json")
-        if not told.is_file():
-            sys.exit("\n".join(log.read_text() for log in logs.iterdir()))
-        return float(json.loads(told.read_text()))
+def replica(folder: Path, rounds: int) -> None:
+    """Train as the worker that TF_CONFIG names, on a core of its own; the first writes the throughput of each round."""
+    team = Team.from_environment()
+    assert team is not None
+    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[team.index]})
+    os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "2"}
+    from parak8s.training.crew import Crew
+    from parak8s.training.devices import strategy_for
+
+    strategy = strategy_for(Compute(workers=2), team=team)
+    with strategy.scope():
+        crew, together = Crew(), epoch_of(folder / "two", EACH * 2)
+    alone = epoch_of(folder / "one", EACH) if crew.leads else lambda: 0.0
+    measured = []
+    for _ in range(rounds):
+        with strategy.scope():
+            crew.agree(True)  # both are here
+            two = together()
+        measured.append((alone(), two))
+    if crew.leads:
+        (folder / "measured.json").write_text(json.dumps(measured))
+    with strategy.scope():
+        crew.agree(True)
+
+
+def measured(folder: Path, rounds: int) -> list[tuple[float, float]]:
+    """Return the examples per second of one worker and of two, in every round."""
+    command = [sys.executable, __file__, "--replica", str(folder), "--rounds", str(rounds)]
+    template = {"spec": {"containers": [{"name": "tensorflow", "command": command}]}}
+    worker: dict[str, Any] = {"replicas": 2, "restartPolicy": "Never", "template": template}
+    job = {
+        "apiVersion": "kubeflow.org/v1",
+        "kind": "TFJob",
+        "metadata": {"name": "benchmark"},
+        "spec": {"tfReplicaSpecs": {"Worker": worker}},
+    }
+    local.run(job, logs=folder / "logs")
+    told = folder / "measured.json"
+    if not told.is_file():
+        sys.exit("\n".join(log.read_text() for log in (folder / "logs").iterdir()))
+    return [(one, two) for one, two in json.loads(told.read_text())]
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--replica", nargs=2, type=Path, metavar=("DATASET", "DIR"), help=argparse.SUPPRESS)
-    for name, default in (("rounds", 3), ("epochs", 4), ("examples", 16_384)):
+    parser.add_argument("--replica", type=Path, metavar="FOLDER", help=argparse.SUPPRESS)
+    for name, default in (("rounds", 12), ("steps", 8)):
         parser.add_argument(f"--{name}", type=int, default=default)
     arguments = parser.parse_args()
     if arguments.replica:
-        dataset, directory = arguments.replica
-        replica(dataset, directory, arguments.epochs)
-    with tempfile.TemporaryDirectory() as folder:
-        dataset = Path(folder)
-        rows = {"train": np.arange(arguments.examples), "validation": np.arange(16)}
-        prepared.write(dataset, beats(arguments.examples), rows, digest="", source="", loader="", split={})
-        ratios = []
-        for _ in range(arguments.rounds):
-            one, two = (throughput(workers, dataset, arguments) for workers in (1, 2))
-            ratios.append(two / one)
-            print(f"1 worker {one:8,.0f} beats/s   2 workers {two:8,.0f} beats/s   {ratios[-1]:.2f}", flush=True)
-    print(f"2 workers with a core each against 1, median of the rounds: {statistics.median(ratios):.2f}")
+        replica(arguments.replica, arguments.rounds)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for workers, dataset in ((1, "one"), (2, "two")):
+            count = arguments.steps * EACH * workers
+            (folder / dataset).mkdir()
+            rows = {"train": np.arange(count)}
+            prepared.write(folder / dataset, beats(count), rows, digest="", source="", loader="", split={})
+        throughputs = measured(folder, arguments.rounds)
+    for one, two in throughputs:
+        print(f"1 worker {one:8,.0f} beats/s   2 workers {two:8,.0f} beats/s   {two / one:.2f}")
+    ratio = statistics.median(two / one for one, two in throughputs)
+    print(f"2 workers with a core each against 1, median of the rounds: {ratio:.2f}")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,6 @@ def trained(devices, name, settings):
         "replicas": replicas,
         "epochs": [[record.loss, record.accuracy, record.val_loss] for record in outcome.records],
         "weights": np.concatenate([value.ravel() for value in model.get_weights()]).tolist(),
-        "synchronized": [layer.synchronized for layer in model.layers if hasattr(layer, "synchronized")],
     }
 
 told = {name: [trained(devices, name, each) for devices in (1, 3)] for name, each in json.loads(sys.argv[2]).items()}
@@ -91,10 +90,9 @@ def test_devices_that_share_batches_train_as_one_does(trained: dict[str, list[di
     rounding = 1e-5 if "precision" not in SETTINGS[name] else 0.02
     for ours, theirs in zip(three["epochs"], one["epochs"], strict=True):
         assert ours == pytest.approx(theirs, rel=rounding)
-    looser = max(rounding, 1e-4)  # a variance is the difference of two larger numbers
+    looser = max(rounding, 1e-4)  # Adam divides by gradients that may be next to nothing
     assert three["weights"] == pytest.approx(one["weights"], rel=looser, abs=looser)
     assert one["epochs"][-1][0] < one["epochs"][0][0]
-    assert three["synchronized"] == [False]  # the saved model is that of one device
 
 
 def test_settings_change_what_is_learned(trained: dict[str, list[dict[str, Any]]]) -> None:

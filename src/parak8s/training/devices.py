@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import keras
 import tensorflow as tf
 
 from parak8s.errors import InputError
 from parak8s.training.draws import Rows
-from parak8s.training.stages import layers_in
 
 if TYPE_CHECKING:
     from parak8s.experiment import Compute
@@ -93,18 +89,3 @@ def rows_here(size: int) -> Rows:
     context = tf.distribute.get_replica_context()
     devices, index = context.num_replicas_in_sync, int(tf.get_static_value(context.replica_id_in_sync_group))
     return Rows(size * index // devices, size * (index + 1) // devices, size)
-
-
-@contextlib.contextmanager
-def normalized_together(model: keras.Model) -> Iterator[None]:
-    """Let batch normalization take its statistics over the whole batch, not over each device's share of it."""
-    shared = tf.distribute.get_strategy().num_replicas_in_sync > 1
-    layers: list[Any] = [each for each in layers_in(model) if isinstance(each, keras.layers.BatchNormalization)]
-    before = [layer.synchronized for layer in layers]
-    try:
-        for layer in layers:
-            layer.synchronized = shared or layer.synchronized
-        yield
-    finally:
-        for layer, was in zip(layers, before, strict=True):
-            layer.synchronized = was
