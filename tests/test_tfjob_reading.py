@@ -13,6 +13,7 @@ from parak8s.errors import InputError
 from parak8s.tfjobs.local import run
 from parak8s.tfjobs.local.addresses import tf_config
 from parak8s.tfjobs.local.containers import expanded
+from parak8s.tfjobs.local.gpus import dealt
 from parak8s.tfjobs.local.reading import read
 from tfjob_case import Heard, replicas, said, tfjob
 
@@ -180,6 +181,36 @@ def test_what_a_laptop_cannot_do_is_listed_once(tmp_path: Path) -> None:
         "a laptop leaves out: ttlSecondsAfterFinished, the container istio-proxy, image, resources, volumes, "
         "nodeSelector",
     )
+
+
+def gpu_job() -> Any:
+    asking = {"resources": {"limits": {"cpu": "2", "nvidia.com/gpu": "2"}}}
+    shows = 'echo "${CUDA_VISIBLE_DEVICES-unset}"'
+    job = tfjob({"Chief": replicas("sh", "-c", shows), "Worker": replicas("sh", "-c", shows, count=2)})
+    job["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0] |= asking
+    job["spec"]["runPolicy"]["cleanPodPolicy"] = "None"
+    return job
+
+
+def seen(job: Any, logs: Path, **environment: str) -> list[str]:
+    run(job, logs=logs, environment={"PATH": os.defpath, **environment})
+    return [said(logs, name)[0] for name in ("chief-0", "worker-0", "worker-1")]
+
+
+def test_gpus_are_dealt_out_as_on_a_cluster(tmp_path: Path) -> None:
+    assert seen(gpu_job(), tmp_path / "a", CUDA_VISIBLE_DEVICES="7,5,3,1,0") == ["-1", "7,5", "3,1"]
+    assert seen(gpu_job(), tmp_path / "b", CUDA_VISIBLE_DEVICES="-1") == ["-1", "-1", "-1"]
+    for name in ("nvidia0", "nvidia1", "nvidia2", "nvidia3", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    found = dealt(read(gpu_job()), {}, tmp_path)
+    assert [found[name]["CUDA_VISIBLE_DEVICES"] for name in ("chief-0", "worker-0", "worker-1")] == ["-1", "0,1", "2,3"]
+
+
+def test_more_gpus_than_there_are_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"asks for 4 GPUs in all \(nvidia.com/gpu\), this machine has 3; ask for fewer"
+    ):
+        seen(gpu_job(), tmp_path, CUDA_VISIBLE_DEVICES="0,1,2")
 
 
 FOUND = {"chief": ["127.0.0.1:1"], "worker": ["127.0.0.1:2", "127.0.0.1:3"], "ps": ["127.0.0.1:4"]}

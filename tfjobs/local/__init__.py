@@ -13,6 +13,7 @@ from parak8s.tfjobs.local.addresses import reserved, tf_config
 from parak8s.tfjobs.local.book import Book
 from parak8s.tfjobs.local.containers import launch
 from parak8s.tfjobs.local.engine import Engine
+from parak8s.tfjobs.local.gpus import dealt
 from parak8s.tfjobs.local.interrupts import caught
 from parak8s.tfjobs.local.members import Member
 from parak8s.tfjobs.local.narration import Narrator, Quiet
@@ -79,12 +80,13 @@ def run(
 def _members(
     job: Job, found: Mapping[str, list[str]], around: Mapping[str, str], logs: Path, narrator: Narrator
 ) -> list[Member]:
+    gpus = dealt(job, around)
     return [
         Member(
             kind=kind,
             index=index,
             name=name,
-            launch=launch(job, kind, index, tf_config(job, kind, index, found), around),
+            launch=launch(job, kind, index, tf_config(job, kind, index, found), {**around, **gpus.get(name, {})}),
             grace_s=replicas.grace_s,
             log=logs / f"{name}.log",
             narrator=narrator,
