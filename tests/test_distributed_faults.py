@@ -58,6 +58,7 @@ def shot_at(directory: Path, dataset: Path, replicas: dict[str, int], seed: int,
     finally:
         killer.over.set()
         thread.join()
+    assert killer.left == 0, f"the job was over before it was shot {KILLS} times: {killer.shots}"
     states = [each["type"] for each in ended["status"]["conditions"] if each["status"] == "True"]
     assert states[-1] == "Succeeded", [path.read_text()[-2000:] for path in (directory / "logs").iterdir()]
     return killer

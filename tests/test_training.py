@@ -26,6 +26,7 @@ from parak8s.experiment import Data, EarlyStopping, Experiment, ModelSpec, Optim
 from parak8s.models.deep_cnn import deep_cnn
 from parak8s.models.signals import SignalAugmentation, ZScore
 from parak8s.training import determinism
+from parak8s.training.distribution import is_loss
 from parak8s.training.fitting import Outcome, fit
 from parak8s.training.interruption import Interrupted
 from parak8s.training.loop import Loop
@@ -537,3 +538,18 @@ def test_tensorboard_leaves_out_what_is_no_number(tmp_path: Path) -> None:
     files.write_json(tmp_path / "records.json", [record.to_json()])
     TensorBoard(tmp_path).on_epoch(record)
     assert "epoch/val_auc" not in curves(tmp_path / "tensorboard")
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (tf.errors.UnavailableError(None, None, "failed to connect to all addresses"), True),
+        (tf.errors.InternalError(None, None, "Collective ops is aborted by: recvmsg:Connection reset by peer"), True),
+        (tf.errors.InternalError(None, None, "NCCL: remote process exited or there was a network error"), True),
+        (tf.errors.UnknownError(None, None, "CUDNN_STATUS_EXECUTION_FAILED in cudnn_dnn.cc"), False),
+        (tf.errors.InternalError(None, None, "Failed to allocate scratch memory"), False),
+        (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"), False),
+    ],
+)
+def test_only_the_loss_of_a_peer_makes_a_job_start_again(error: tf.errors.OpError, lost: bool) -> None:
+    assert is_loss(error) is lost

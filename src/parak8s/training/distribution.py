@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,8 @@ LOST = tuple(
     for name in ("Aborted", "Cancelled", "DeadlineExceeded", "Internal", "Unavailable", "Unknown")
 )
 """What TensorFlow says when a peer does not answer, or no longer."""
+_OF_ANYTHING = (tf.errors.InternalError, tf.errors.UnknownError)
+_OF_PEERS = re.compile(r"collective|connection|coordination|grpc|nccl|peer|remote|socket", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,17 @@ def strategy(
         try:
             yield strategy_for(experiment.compute, team=together.team), [watchdog]
         except LOST as error:
+            if not is_loss(error):
+                raise
             said = str(error).strip().partition("\n")[0][:300]
             raise PeerLost(
                 f"another replica was lost ({said}); the job goes on from its last checkpoint when all start again"
             ) from error
+
+
+def is_loss(error: tf.errors.OpError) -> bool:
+    """Return whether TensorFlow speaks of another replica, not of a fault that every new start would meet again."""
+    return isinstance(error, LOST) and (not isinstance(error, _OF_ANYTHING) or bool(_OF_PEERS.search(error.message)))
 
 
 def _meet(together: Together, dataset: Path, training: Path) -> None:
