@@ -31,7 +31,8 @@ def prepare(directory: Path, train: int = 100, validation: int = 41) -> Path:
     return directory
 
 
-def network(policy: str) -> Any:
+def network(policy: str, frozen: bool) -> Any:
+    """Return the network; its first layers may be a backbone that is frozen."""
     import keras
 
     from parak8s.models.signals import SignalAugmentation
@@ -39,6 +40,10 @@ def network(policy: str) -> Any:
     inputs = keras.Input((LENGTH,))
     keras.config.set_dtype_policy(policy)
     x = keras.layers.Reshape((LENGTH, 1))(SignalAugmentation(stretch=0.1, noise=2.0, seed=5)(inputs))
+    if frozen:
+        backbone = keras.Sequential([keras.layers.Conv1D(4, 3), keras.layers.BatchNormalization()], name="backbone")
+        backbone.trainable = False
+        x = backbone(x, training=False)
     x = keras.layers.Conv1D(4, 5, use_bias=False, kernel_regularizer=keras.regularizers.L2(0.01))(x)
     x = keras.layers.SpatialDropout1D(0.1, seed=7)(keras.layers.BatchNormalization()(x))
     x = keras.layers.Dropout(0.2, seed=6)(keras.layers.Flatten()(keras.layers.ReLU()(x)))
@@ -108,7 +113,7 @@ def fitted(experiment: Any, dataset: Path, directory: Path, found: Any, observer
     batches = ArrayDataset(dataset, "train", batch_size=31, shuffle=True, seed=9, class_weights=[1.0, 2.0, 0.5])
     validation = ArrayDataset(dataset, "validation", batch_size=10)
     with found.scope():
-        model = network(experiment.training.precision)
+        model = network(experiment.training.precision, frozen=experiment.training.fine_tune is not None)
         outcome = fit(model, experiment.training, batches, validation, directory, observers)
     clock = ("seconds", "timestamp_ms")
     return {

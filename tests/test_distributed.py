@@ -88,6 +88,28 @@ def test_all_workers_end_with_the_same_bits(two: Outcome) -> None:
     assert two["worker-1"] == two["worker-0"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "rounding"),
+    [
+        ({"precision": "mixed_bfloat16"}, 0.02),
+        ({"precision": "mixed_float16"}, 0.02),
+        ({"fine_tune": {"layers": 2, "epochs": 2, "learning_rate": 0.01}}, 1e-5),
+    ],
+    ids=["bfloat16", "float16", "two stages"],
+)
+def test_two_workers_train_as_one_does_also_with(
+    settings: dict[str, Any], rounding: float, dataset: Path, tmp_path: Path
+) -> None:
+    common = {"epochs": 2, "early_stopping": None, "keep_best": None}
+    one = trained(tmp_path / "one", dataset, {"Worker": 1}, **common, **settings)["alone"]
+    both = trained(tmp_path / "two", dataset, {"Worker": 2}, **common, **settings)
+    stages = [epoch["stage"] for epoch in one["epochs"]]
+    assert stages == ([0, 0, 1, 1] if "fine_tune" in settings else [0, 0])
+    assert losses(both["worker-0"]) == pytest.approx(losses(one), rel=rounding)
+    assert both["worker-1"] == both["worker-0"]
+
+
 SHOTS = [
     ["worker-1", 1, 2, "SIGKILL", "worker-1"],
     ["worker-0", 2, 2, "SIGKILL", "worker-0"],
