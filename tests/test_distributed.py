@@ -105,7 +105,7 @@ def test_two_workers_train_as_one_does_also_with(
     one = trained(tmp_path / "one", dataset, {"Worker": 1}, **common, **settings)["alone"]
     both = trained(tmp_path / "two", dataset, {"Worker": 2}, **common, **settings)
     stages = [epoch["stage"] for epoch in one["epochs"]]
-    assert stages == ([0, 0, 1, 1] if "fine_tune" in settings else [0, 0])
+    assert stages == ([1, 1, 2, 2] if "fine_tune" in settings else [1, 1])
     assert losses(both["worker-0"]) == pytest.approx(losses(one), rel=rounding)
     assert both["worker-1"] == both["worker-0"]
 
