@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from parak8s.data import prepared
 from parak8s.data.batches import ArrayDataset, ECGDataset, XRayDataset, rows_at_once
 from parak8s.data.examples import Examples
+from parak8s.data.xray.loader import XRayLoader
 from parak8s.errors import InputError
 
 
@@ -47,12 +48,12 @@ def test_an_epoch_holds_every_row_once(tmp_path: Path, n: int, batch_size: int) 
 
 def test_tf_data_gives_the_same_batches_of_the_current_epoch_and_of_its_own_shard(tmp_path: Path) -> None:
     directory = written(tmp_path / "d", 11, shape=(5, 5, 1), dtype="u1")
-    batches = XRayDataset(
+    batches = XRayLoader().batches(
         directory, "train", batch_size=4, shuffle=True, seed=3, shard=(1, 2), class_weights=[1.0, 2.0, 3.0]
     )
     batches.start_epoch(2)
     stream = batches.as_tf_data()
-    assert (len(stream), batches.examples) == (2, 5)
+    assert (type(batches), len(stream), batches.examples) == (XRayDataset, 2, 5)
     for ours, theirs in zip([batches[0], batches[1]], stream.as_numpy_iterator(), strict=True):
         for one, other in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(one, other, strict=True)

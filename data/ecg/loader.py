@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from parak8s.data.sources import Source
 
 if TYPE_CHECKING:
     import keras
+
+    from parak8s.data.batches import ECGDataset
 
 Amount = Annotated[float, Field(ge=0, le=0.5, allow_inf_nan=False)]
 
@@ -94,6 +97,12 @@ class ECGLoader(Loader):
         from parak8s.models import signals
 
         return signals.augmentation(self.augment, seed)
+
+    def batches(self, directory: Path, split: str, **settings: Any) -> ECGDataset:
+        """Return the batches of one split of a prepared dataset; see :class:`parak8s.data.batches.ECGDataset`."""
+        from parak8s.data.batches import ECGDataset
+
+        return ECGDataset(directory, split, **settings)
 
     def _about(self, form: forms.Form, beats: Beats) -> dict[str, str | int | float]:
         about: dict[str, str | int | float] = {

@@ -7,7 +7,8 @@ import logging
 import os
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ from parak8s.errors import InputError
 
 if TYPE_CHECKING:
     import keras
+
+    from parak8s.data.batches import XRayDataset
 
 log = logging.getLogger(__name__)
 
@@ -162,6 +165,12 @@ class XRayLoader(Loader):
         from parak8s.models.encoded_images import ImageDecoder
 
         return ImageDecoder(Frame(self.size, self.fit), self.levels)
+
+    def batches(self, directory: Path, split: str, **settings: Any) -> XRayDataset:
+        """Return the batches of one split of a prepared dataset; see :class:`parak8s.data.batches.XRayDataset`."""
+        from parak8s.data.batches import XRayDataset
+
+        return XRayDataset(directory, split, **settings)
 
     def _form(self, source: Source) -> forms.Form:
         return forms.guess(source) if self.form == "auto" else self.form
