@@ -2,8 +2,8 @@
 
 Both are processes of the laptop's TFJob engine, each bound to a core of its own. In every round they train an epoch
 together, and then the first of them trains on batches of its own size alone, while the second one waits: so that both
-ways meet the same noise. The network is that of the ECG experiment, with 512 examples in a batch for every worker. Above
-1.7 the second worker is worth its core.
+ways meet the same noise. The network is that of the ECG experiment, with 512 examples in a batch for every worker.
+Above 1.7 the second worker is worth its core.
 
     python benchmarks/distributed.py [--rounds 12] [--steps 8]
 """

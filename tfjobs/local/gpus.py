@@ -38,8 +38,8 @@ def dealt(job: Job, around: Mapping[str, str], devices: Path = Path("/dev")) -> 
         return {}
     if asked > len(here):
         raise InputError(
-            f"the job asks for {asked} GPUs in all ({RESOURCE}), this machine has {len(here)}; ask for fewer workers or "
-            f"GPUs, or write {VARIABLE}=-1 before the command to train on processors"
+            f"the job asks for {asked} GPUs in all ({RESOURCE}), this machine has {len(here)}; ask for fewer workers "
+            f"or GPUs, or write {VARIABLE}=-1 before the command to train on processors"
         )
     left = iter(here)
     return {name: {VARIABLE: ",".join(itertools.islice(left, count)) or "-1"} for name, count in wanted.items()}
