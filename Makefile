@@ -12,7 +12,7 @@ export KERAS_HOME ?= $(CURDIR)/.uv/keras
 PIP_OPTIONS := --quiet --disable-pip-version-check --no-cache-dir
 UV := .uv/bin/uv
 BIN := .venv/bin
-RUFF_FILES := src components data models pipelines tfjobs tests benchmarks
+RUFF_FILES := src components data katib models pipelines tfjobs tests benchmarks
 # What the shipped TFJobs need beside the experiments: a claim named runs, on which the run and MLflow's database lie.
 TFJOB := -s 'compute.volumes=[{claim: runs, path: /mnt/runs}]' -s compute.runs=/mnt/runs \
 	-s tracking.uri=sqlite:////mnt/runs/mlflow.db

@@ -1,0 +1,1 @@
+"""A search over the space: the experiment as a Katib Experiment, and the laptop engine that runs one."""
