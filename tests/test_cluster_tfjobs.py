@@ -28,9 +28,9 @@ from kubernetes_server import (
     unscheduled,
     waits,
 )
+from parak8s.cluster.api.faults import Forbidden, NoSuchKind, NotFound
 from parak8s.cluster.faults import NotLoggedIn, Unavailable
 from parak8s.cluster.jobs import Jobs, Outcome, connect
-from parak8s.cluster.jobs.faults import Forbidden, NoSuchKind, NotFound
 from parak8s.cluster.patience import Patience
 from parak8s.errors import EnvironmentFault, InputError
 

@@ -6,8 +6,8 @@ import signal
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from parak8s.cluster.api.troubles import Trouble, said
 from parak8s.cluster.jobs.replicas import FAILED, Replica
-from parak8s.cluster.jobs.waiting import Trouble, said
 
 PEER_LOST = 200
 """With it a replica of ours ends when another one is lost or never came, so that it is started again."""

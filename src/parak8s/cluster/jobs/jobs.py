@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from parak8s.cluster.api import objects
+from parak8s.cluster.api.access import find_access
+from parak8s.cluster.api.objects import Created
 from parak8s.cluster.jobs import creation, following
-from parak8s.cluster.jobs.access import find_access
 from parak8s.cluster.jobs.connection import Connection
-from parak8s.cluster.jobs.creation import Created
 from parak8s.cluster.jobs.telling import Narrator, Outcome
 from parak8s.cluster.patience import BRIEF, LASTING, Patience
 from parak8s.cluster.target import MOUNTS
@@ -50,9 +51,9 @@ class Jobs:
         options: dict[str, Any] = {"uid": uid, "poll_s": poll_s, "timeout_s": timeout_s, "patience": patience}
         return following.follow(self.connection, name, narrator, **options)
 
-    def delete(self, name: str, uid: str | None = None, *, wait_s: float = creation.GONE_S) -> bool:
-        """Delete a TFJob with its pods and wait; see :func:`parak8s.cluster.jobs.creation.delete`."""
-        return creation.delete(self.connection, name, uid, wait_s=wait_s)
+    def delete(self, name: str, uid: str | None = None, *, wait_s: float = objects.GONE_S) -> bool:
+        """Delete a TFJob with its pods and wait; see :func:`parak8s.cluster.api.objects.delete`."""
+        return objects.delete(self.connection, name, uid, wait_s=wait_s)
 
 
 def connect(

@@ -11,9 +11,9 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from parak8s.cluster.api.faults import Forbidden, NotFound, reaching
 from parak8s.cluster.connection import CONNECT_S
 from parak8s.cluster.faults import Unavailable
-from parak8s.cluster.jobs.faults import Forbidden, NotFound, reaching
 from parak8s.cluster.jobs.replicas import CONTAINER, Replica
 from parak8s.cluster.patience import persistently
 from parak8s.errors import EnvironmentFault, InputError

@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from parak8s.cluster.api.troubles import Trouble, said
 from parak8s.cluster.jobs.conditions import condition
-from parak8s.cluster.jobs.faults import OPERATOR
-from parak8s.cluster.jobs.waiting import Trouble, said, when
+from parak8s.cluster.jobs.connection import TFJOB
+from parak8s.cluster.jobs.waiting import when
 
 QUEUE = "kueue.x-k8s.io/queue-name"
 """Label of a job that waits in a queue of Kueue."""
@@ -68,7 +69,7 @@ def _creation_fix(words: str) -> str:
 
 def silent(seconds: float) -> Trouble:
     """Return what it means that nobody takes up a job."""
-    return Trouble(JOB, "Silent", f"nobody has taken it up for {seconds:g} s; does {OPERATOR} run?")
+    return Trouble(JOB, "Silent", f"nobody has taken it up for {seconds:g} s; does {TFJOB.operator} run?")
 
 
 def failed(job: Json) -> str:

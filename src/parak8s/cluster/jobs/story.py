@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from parak8s.cluster.api.faults import NotFound
+from parak8s.cluster.api.troubles import News, Trouble
 from parak8s.cluster.faults import Unavailable
 from parak8s.cluster.jobs import refusals
 from parak8s.cluster.jobs.conditions import DELETED, PENDING, SUCCEEDED, is_over, state_of
 from parak8s.cluster.jobs.endings import ended
-from parak8s.cluster.jobs.faults import NotFound
 from parak8s.cluster.jobs.logs import last_words
 from parak8s.cluster.jobs.replicas import SUCCEEDED as POD_SUCCEEDED
 from parak8s.cluster.jobs.replicas import Replica, replicas
 from parak8s.cluster.jobs.telling import Narrator, Outcome
-from parak8s.cluster.jobs.waiting import Trouble, waiting
+from parak8s.cluster.jobs.waiting import waiting
 from parak8s.cluster.patience import Patience
 from parak8s.errors import EnvironmentFault
 
@@ -47,14 +48,14 @@ class Story:
     troubles: list[Trouble] = field(default_factory=list)
     endings: dict[str, Trouble] = field(default_factory=dict)
     attempts: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
-    told: set[tuple[object, ...]] = field(default_factory=set)
+    news: News = field(default_factory=News)
     _speaking: threading.Lock = field(default_factory=threading.Lock)
 
     def look(self, uid: str | None) -> Mapping[str, Any] | None:
         """Return the job as it is now, with its pods in ``seen``; None when it was deleted."""
         options: dict[str, Any] = {"patience": self.patience, "on_pause": self.pause}
         try:
-            job = self.connection.tfjob(self.name, **options)
+            job = self.connection.get(self.name, **options)
         except NotFound:
             if uid is None:
                 raise
@@ -62,7 +63,7 @@ class Story:
         own = job["metadata"]["uid"]
         if uid not in (None, own) or job["metadata"].get("deletionTimestamp"):
             return None
-        pods = self.connection.pods(self.name, **options)
+        pods = self.connection.replicas(self.name, **options)
         self.job, self.seen = job, replicas([pod for pod in pods if _owner(pod) in (None, own)])
         return job
 
@@ -72,7 +73,8 @@ class Story:
             self._tell(replica)
         if not is_over(job):
             self.troubles = [*self._job_troubles(job, seconds), *self._replica_troubles()]
-            self._tell_troubles()
+            for sentence in self.news.sentences(self.troubles):
+                self._speak(self.narrator.waiting, sentence)
 
     def _tell(self, replica: Replica) -> None:
         current = "terminated" in (replica.container.get("state") or {}) or not replica.container
@@ -85,11 +87,11 @@ class Story:
             self._speak(self.narrator.started, f"{replica.name}{number}")
         if current:
             self._tell_ending(replica)
-        if replica.phase == POD_SUCCEEDED and self._is_news(replica.uid, POD_SUCCEEDED):
+        if replica.phase == POD_SUCCEEDED and self.news.is_new(replica.uid, POD_SUCCEEDED):
             self._speak(self.narrator.finished, replica.name, "", replica.seconds)
 
     def _tell_ending(self, replica: Replica) -> None:
-        if ended(replica) is None or not self._is_news(replica.uid, replica.ended.get("finishedAt"), "ended"):
+        if ended(replica) is None or not self.news.is_new(replica.uid, replica.ended.get("finishedAt"), "ended"):
             return
         trouble = ended(replica, last_words(self.connection, replica))
         assert trouble is not None
@@ -113,15 +115,6 @@ class Story:
         if found is None and state_of(job) == PENDING and seconds > SILENT_S:
             found = refusals.silent(SILENT_S)
         return [found] if found else []
-
-    def _tell_troubles(self) -> None:
-        """Tell every trouble once, and those that several replicas share together."""
-        news: dict[str, list[str]] = {}
-        for trouble in self.troubles:
-            if self._is_news(trouble.about, trouble.kind):
-                news.setdefault(trouble.words, []).append(trouble.about)
-        for words, names in news.items():
-            self._speak(self.narrator.waiting, f"{', '.join(names)}: {words}")
 
     def outcome(self, job: Mapping[str, Any]) -> Outcome:
         """Return how the job ended."""
@@ -158,11 +151,6 @@ class Story:
     def _speak(self, tell: Any, *words: Any) -> None:
         with self._speaking:
             tell(*words)
-
-    def _is_news(self, *key: object) -> bool:
-        is_news = key not in self.told
-        self.told.add(key)
-        return is_news
 
 
 def _owner(pod: Mapping[str, Any]) -> str | None:

@@ -4,42 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from parak8s.cluster.faults import SHOWN
+from parak8s.cluster.api.troubles import Trouble, said
 from parak8s.cluster.jobs.replicas import PENDING, Replica
-from parak8s.secrets import redacted
 
 IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
 CONFIG = ("CreateContainerConfigError",)
 QUIET = ("ContainerCreating", "PodInitializing", "CrashLoopBackOff", "")
 """Reasons to wait that say nothing by themselves; what lies behind the last one is in :mod:`endings`."""
 _CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)"')
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """Why something does not go on.
-
-    Args:
-        about: Name of the replica, or ``the job``.
-        kind: One word; a trouble of one kind is told once.
-        words: What the cluster says, and what to change; reads on after a name and a colon.
-    """
-
-    about: str
-    kind: str
-    words: str
-
-    def __str__(self) -> str:
-        return f"{self.about}: {self.words}"
-
-
-def said(text: str) -> str:
-    """Return a server's words on one line, without secrets, and without their end where they are long."""
-    line = redacted(" ".join(text.split()))
-    return line if len(line) <= SHOWN else f"{line[:SHOWN]} …"
 
 
 def waiting(replica: Replica, namespace: str, events: Callable[[], Sequence[Mapping[str, Any]]]) -> Trouble | None:

@@ -24,8 +24,6 @@ from parak8s.secrets import redacted
 if TYPE_CHECKING:
     from kubernetes.client import ApiException
 
-OPERATOR = "Kubeflow's Training Operator (version 1, with TFJob of kubeflow.org/v1)"
-"""Who runs TFJobs on a cluster."""
 _ADVICE = Advice(
     refused="does the cluster run, and is it the right --context? kubectl get pods must work",
     unknown="check the address in the kubeconfig, or give another --context",
@@ -54,8 +52,12 @@ class Expired(EnvironmentFault):
 
 
 @contextlib.contextmanager
-def reaching(host: str) -> Iterator[None]:
+def reaching(host: str, missing: str = "does not know that kind of object (404)") -> Iterator[None]:
     """Run a block that talks to the Kubernetes at ``host``, and say in one sentence what failed.
+
+    Args:
+        host: Address.
+        missing: What it means that the cluster does not know the kind that is asked for; reads on after its address.
 
     Raises:
         InputError: The server does not take a value.
@@ -72,7 +74,7 @@ def reaching(host: str) -> Iterator[None]:
     except ParaK8sError:
         raise
     except ApiException as error:
-        fault = _answered(error, where) if error.status else unanswered(error, where, _ADVICE)
+        fault = _answered(error, where, missing) if error.status else unanswered(error, where, _ADVICE)
         raise fault from shown_cause(error)
     except (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
         raise unanswered(error, where, _ADVICE) from shown_cause(error)
@@ -80,7 +82,7 @@ def reaching(host: str) -> Iterator[None]:
         raise from_os_error(error) from error
 
 
-def _answered(error: ApiException, where: str) -> ParaK8sError:
+def _answered(error: ApiException, where: str, missing: str) -> ParaK8sError:
     """Return what an answer means that is no success."""
     status, words = error.status, server_words(error.body)
     if status in (400, 422) or "denied the request" in words:  # the latter by an admission webhook, often with 403
@@ -91,7 +93,8 @@ def _answered(error: ApiException, where: str) -> ParaK8sError:
     if status == 403:
         return Forbidden(_forbidden(words))
     if status == 404:
-        return NotFound(f"{where} has no such thing (404): {words}") if _is_json(error.body) else _no_such_kind(where)
+        known = _is_json(error.body)
+        return NotFound(f"{where} has no such thing (404): {words}") if known else NoSuchKind(f"{where} {missing}")
     if status == 409:
         return Conflict(f"{where}: a thing of that name is there already (409): {words}")
     message = f"{where} answered {status}{f': {words}' if words else ''}"
@@ -100,12 +103,6 @@ def _answered(error: ApiException, where: str) -> ParaK8sError:
     if status == 500:
         return ServerError(message)
     return Unavailable(message) if status in (408, 429) or status > 500 else EnvironmentFault(message)
-
-
-def _no_such_kind(where: str) -> NoSuchKind:
-    return NoSuchKind(
-        f"{where} does not know TFJobs (404): install {OPERATOR} there, or train here with --engine local"
-    )
 
 
 def _forbidden(words: str) -> str:

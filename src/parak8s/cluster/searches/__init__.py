@@ -1,0 +1,1 @@
+"""Katib experiments on a cluster."""
