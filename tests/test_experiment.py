@@ -242,9 +242,14 @@ def test_a_search_that_cannot_run_is_refused(parameters: str, message: str) -> N
 
 
 def test_a_grid_needs_points() -> None:
-    parameters = "training.epochs: {min: 2, max: 4}, training.jit: {values: [true]}, seed: {min: 1, max: 3}"
+    parameters = (
+        "training.label_smoothing: {min: 0, max: 0.1}, training.jit: {values: [true]}, seed: {min: 1, max: 3}, "
+        "model.params.dropout: {min: 0, max: 0.5}"
+    )
     search = SEARCH.replace("PARAMETERS", parameters).replace("{objective", "{algorithm: grid, objective")
-    assert refusal(search) == ["search: a grid needs points: give a step, or values, for training.epochs, seed"]
+    assert refusal(search) == [
+        "search: a grid needs points: give a step, or values, for training.label_smoothing, model.params.dropout"
+    ]
 
 
 def test_values_of_a_search_keep_their_types() -> None:

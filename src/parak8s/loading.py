@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from pydantic import ValidationError
 
 from parak8s import data, models, plugins, provenance
 from parak8s.errors import ExperimentError, InputError, Mistake, nearest
-from parak8s.experiment import Experiment, Parameter, documents, space
+from parak8s.experiment import Experiment, Parameter, algorithms, documents, space
+from parak8s.experiment.algorithms import Axis
 from parak8s.experiment.mistakes import mistakes_of, paths, shown
+from parak8s.experiment.search import written
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -57,6 +60,28 @@ def mistakes_with(experiment: Experiment, values: Mapping[str, Any]) -> list[Mis
     return _checked(space.override(experiment.canonical(), values.items()))[1]
 
 
+def axes(experiment: Experiment) -> tuple[Axis, ...]:
+    """Return what the section ``search`` of a valid experiment searches, in the words of Katib; nothing without one.
+
+    A range is one of whole numbers where the value refuses fractions. A list is one of numbers, or else of words.
+    """
+    if experiment.search is None:
+        return ()
+    alone = experiment.model_copy(update={"search": None})
+    return tuple(_axis(alone, path, parameter) for path, parameter in experiment.search.parameters.items())
+
+
+def _axis(experiment: Experiment, path: str, parameter: Parameter) -> Axis:
+    if parameter.values is not None:
+        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in parameter.values)
+        choices = tuple(written(value) for value in parameter.values)
+        return Axis(path, "discrete" if numbers else "categorical", choices=choices)
+    low, high = parameter.min or 0.0, parameter.max or 0.0
+    fraction = low + (high - low) / math.pi  # is no whole number
+    refused = any("a whole number" in m.message for m in mistakes_with(experiment, {path: fraction}) if m.path == path)
+    return Axis(path, "int" if refused else "double", low, high, parameter.step, parameter.drawn)
+
+
 def _experiment(document: documents.Document, overrides: Sequence[str]) -> Experiment:
     pairs = [space.parse_override(text) for text in overrides]
     experiment, mistakes = _checked(space.override(document.data, pairs))
@@ -75,7 +100,7 @@ def _checked(values: Mapping[str, Any]) -> tuple[Experiment | None, list[Mistake
     if experiment and not mistakes:
         experiment = _completed(experiment)
         mistakes += _need_mistakes(experiment)
-        mistakes += _search_value_mistakes(experiment)
+        mistakes += list(_search_value_mistakes(experiment)) or _search_algorithm_mistakes(experiment)
     return experiment, mistakes
 
 
@@ -183,6 +208,23 @@ def _extremes(parameter: Parameter) -> Iterator[Any]:
         return
     for end in (parameter.min, parameter.max):
         yield int(end) if end is not None and end.is_integer() else end
+
+
+def _search_algorithm_mistakes(experiment: Experiment) -> Iterator[Mistake]:
+    """Check that the algorithm can search these parameters, with these settings."""
+    search, dimensions = experiment.search, axes(experiment)
+    if search is None:
+        return
+    settings = algorithms.completed(search.algorithm, search.settings, experiment.seed)
+    found = algorithms.check(
+        search.algorithm, settings, dimensions, parallel=search.parallel, trials=search.trials
+    ) or algorithms.surprises(search.algorithm, dimensions)
+    yield from (Mistake(f"search.{m.path}" if m.path else "search", m.message) for m in found)
+    if search.algorithm == "hyperband" and not found:
+        alone, path = experiment.model_copy(update={"search": None}), settings["resource_name"]
+        for value in algorithms.budgets(settings):
+            for m in mistakes_with(alone, {path: value})[:1]:
+                yield Mistake("search.settings.r_l", f"gives {path} {value}: {m.message}")
 
 
 def _placed(mistake: Mistake, document: documents.Document, overridden: Mapping[str, str]) -> Mistake:

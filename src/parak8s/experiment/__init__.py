@@ -1,6 +1,7 @@
 """The experiment file: its sections, how it is read, and how its mistakes are told. No TensorFlow, no Kubernetes."""
 
 from parak8s.experiment.compute import Compute, Recurrence
+from parak8s.experiment.search import Objective, Parameter, Search, TrialStopping
 from parak8s.experiment.sections import (
     AT_OPERATING_POINT,
     METRICS,
@@ -12,14 +13,11 @@ from parak8s.experiment.sections import (
     FineTune,
     Gate,
     ModelSpec,
-    Objective,
     OperatingPoint,
     Optimizer,
-    Parameter,
     Registry,
     Scaling,
     Schedule,
-    Search,
     Serving,
     Split,
     Tracking,
@@ -52,5 +50,6 @@ __all__ = [
     "Split",
     "Tracking",
     "Training",
+    "TrialStopping",
     "flatten",
 ]

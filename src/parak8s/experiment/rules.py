@@ -1,7 +1,7 @@
 """The kinds of values that an experiment file holds, and what a section of it is."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
@@ -26,6 +26,8 @@ Digest = Annotated[str, StringConstraints(pattern=_DIGEST)]
 AbsolutePath = Annotated[str, StringConstraints(pattern=_PATH)]
 Variable = Annotated[str, StringConstraints(pattern=_VARIABLE)]
 Count = Annotated[int, Field(ge=1)]
+Monitor = Literal["loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "val_f1"]
+"""Values of every epoch."""
 
 
 def _threshold_is_text(value: Any) -> Any:

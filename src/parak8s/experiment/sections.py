@@ -12,8 +12,8 @@ from parak8s.experiment.compute import Compute, Recurrence
 from parak8s.experiment.rules import (
     Count,
     Digest,
-    Finite,
     Fraction,
+    Monitor as Monitor,
     Name,
     NotNegative,
     Positive,
@@ -22,6 +22,7 @@ from parak8s.experiment.rules import (
     Text,
     Threshold,
 )
+from parak8s.experiment.search import Search
 
 METRICS = ("categorical_accuracy", "auc", "precision", "recall", "f1", "ece", "brier")
 """Names that evaluation always computes."""
@@ -34,7 +35,6 @@ AT_OPERATING_POINT = ("sensitivity", "specificity")
 Metric = Literal[
     "categorical_accuracy", "auc", "precision", "recall", "f1", "ece", "brier", "sensitivity", "specificity"
 ]
-Monitor = Literal["loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "val_f1"]
 
 
 class Split(Section):
@@ -313,62 +313,6 @@ class Registry(Section):
         if alias == "latest" or re.fullmatch("v[0-9]+", alias):
             raise ValueError(f"MLflow keeps {alias!r} for itself; write champion, say")
         return alias
-
-
-class Parameter(Section):
-    """The range of one searched value: ``{min, max, log, step}`` or ``{values}``."""
-
-    min: Finite | None = None
-    max: Finite | None = None
-    step: Positive | None = None
-    log: bool = False
-    values: Annotated[tuple[str | int | float | bool, ...], Field(min_length=1)] | None = None
-
-    @model_validator(mode="after")
-    def _range_or_values(self) -> Self:
-        if self.values is not None:
-            if self.log or (self.min, self.max, self.step) != (None, None, None):
-                raise ValueError("values stand alone; take min, max, step and log away, or values")
-        elif self.min is None or self.max is None:
-            raise ValueError("give both min and max, or values")
-        elif self.min >= self.max:
-            raise RuleError("min", f"must be below max, got min {self.min:g} and max {self.max:g}")
-        elif self.log and self.min <= 0:
-            raise RuleError("min", f"must be above 0 for a logarithmic range, got {self.min:g}")
-        elif self.step and self.step > self.max - self.min:
-            raise RuleError("step", f"must fit into the range from {self.min:g} to {self.max:g}, got {self.step:g}")
-        return self
-
-
-class Objective(Section):
-    """What a search optimises."""
-
-    metric: Monitor
-    """A value of every epoch. The test split takes no part in a search."""
-    type: Literal["maximize", "minimize"] = "maximize"
-    goal: Finite | None = None
-
-
-class Search(Section):
-    """A subset of the space: dotted paths into this file, with ranges."""
-
-    objective: Objective
-    algorithm: Literal[
-        "random", "grid", "bayesianoptimization", "tpe", "multivariate-tpe", "cmaes", "sobol", "hyperband", "pbt"
-    ] = "random"
-    trials: Count = 20
-    parallel: Count = 1
-    parameters: Annotated[dict[str, Parameter], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _can_be_run(self) -> Self:
-        if self.parallel > self.trials:
-            raise RuleError("parallel", f"must be at most trials ({self.trials}), got {self.parallel}")
-        if self.algorithm == "grid":
-            ranges = [path for path, each in self.parameters.items() if each.values is None and each.step is None]
-            if ranges:
-                raise ValueError(f"a grid needs points: give a step, or values, for {', '.join(ranges)}")
-        return self
 
 
 class Serving(Section):
