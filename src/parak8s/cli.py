@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parak8s import cli_jobs, cli_pipelines
+from parak8s import cli_jobs, cli_pipelines, cli_search, cli_tune
 from parak8s.cli_endings import conclude, report_error
 from parak8s.cli_pipelines import File, Overrides
 from parak8s.errors import InputError, ParaK8sError, Stopped, from_os_error
@@ -73,18 +73,35 @@ def run(
 
 @app.command()
 def step(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="ingest, train, calibrate, evaluate, gate or register.")],
-    file: File,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="ingest, train, calibrate, evaluate, gate or register; or trial.")
+    ],
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="Experiment file. A trial may have its text in PARAK8S_EXPERIMENT."),
+    ] = None,
     overrides: Overrides = None,
     output: Directory = None,
+    trial: Annotated[str | None, typer.Option("--name", help="Of the trial.")] = None,
+    search: Annotated[str | None, typer.Option(help="Of the trial: name of its search.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Of the trial: weights to begin with, and to leave there.")
+    ] = None,
 ) -> None:
-    """Run a single step in the run's directory."""
+    """Run a single step in the run's directory; or one trial of a search, with the metrics that Katib reads."""
     from parak8s.chain import STEPS
     from parak8s.errors import nearest
 
     names = [each.name for each in STEPS]
+    if name == "trial":
+        cli_tune.trial(file, overrides, output, trial, search, checkpoint)
+        return
     if name not in names:
-        raise InputError(f"no step {name!r}; {nearest(name, names)}")
+        raise InputError(f"no step {name!r}; {nearest(name, [*names, 'trial'])}")
+    if trial or search or checkpoint:
+        raise InputError("--name, --search and --checkpoint go with the step trial")
+    if file is None:
+        raise InputError(f"parak8s step {name}: name the experiment file")
     _run(file, overrides, output, only=name)
 
 
@@ -197,21 +214,31 @@ app.command()(cli_pipelines.plan)
 app.command("compile")(cli_pipelines.compile_)
 app.command()(cli_pipelines.submit)
 app.command()(cli_jobs.distribute)
+app.command()(cli_tune.tune)
 app.command(hidden=True)(cli_jobs.replica)
 cli_pipelines.manifest.command("tfjob")(cli_jobs.tfjob_manifest)
+cli_pipelines.manifest.command("katib")(cli_search.katib_manifest)
 app.add_typer(cli_pipelines.manifest, name="manifest")
 
 
 def main() -> None:
-    """Entry point of ``parak8s``: every error is one readable paragraph; a traceback comes with ``--debug`` alone."""
-    sys.path.append(str(Path.cwd()))  # package.module:function of the user's own may lie beside the file
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    """Entry point of ``parak8s``."""
+    sys.exit(run_command([argument for argument in sys.argv[1:] if argument != "--debug"]))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Return the exit code of a command. Every error is one readable paragraph; ``--debug`` alone shows a traceback."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # package.module:function of the user's own may lie beside the file
     try:
         app(arguments, prog_name="parak8s")  # Typer answers a wrong usage itself, with exit code 2, and then exits
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
     except (ParaK8sError, OSError) as error:
-        sys.exit(report_error(error if isinstance(error, ParaK8sError) else from_os_error(error), error))
+        return report_error(error if isinstance(error, ParaK8sError) else from_os_error(error), error)
     except Exception as error:
-        sys.exit(report_error(error))
+        return report_error(error)
+    return 0
 
 
 if __name__ == "__main__":

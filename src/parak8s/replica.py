@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,12 +52,26 @@ def take_part(
         if not train_only:  # then nothing is told to MLflow
             refuse_lost_tracking(experiment)
         _lead(team, experiment, root, narrator, observers, train_only, certify)
-    elif team.role == "evaluator":
+    else:
+        join(team, experiment)
+
+
+def join(team: Team, experiment: Experiment) -> None:
+    """Do the part of a replica that does not lead."""
+    if team.role == "evaluator":
         return  # the leader measures; there is nothing left to do
-    elif team.coordinated:
+    if team.coordinated:
         _serve(team)
     else:
         _follow(team, experiment)
+
+
+@contextlib.contextmanager
+def leading(team: Team, experiment: Experiment, *, certify: bool = False) -> Iterator[Together]:
+    """Yield what the leader's training needs to meet the others, who may come from now on."""
+    with contextlib.ExitStack() as stack:
+        meeting = stack.enter_context(Meeting(team)) if not team.coordinated else None
+        yield _together(team, experiment, meeting, certify=certify)
 
 
 def _lead(
@@ -70,8 +84,7 @@ def _lead(
     certify: bool,
 ) -> None:
     with contextlib.ExitStack() as stack:
-        meeting = stack.enter_context(Meeting(team)) if team is not None and not team.coordinated else None
-        together = _together(team, experiment, meeting, certify=certify) if team is not None else None
+        together = stack.enter_context(leading(team, experiment, certify=certify)) if team is not None else None
         if train_only:
             _train(experiment, root, observers, together)
         else:

@@ -30,6 +30,7 @@ def train(
     observers: Sequence[Observer] = (),
     together: Together | None = None,
     kind: str = "GPU",
+    start: Path | None = None,
 ) -> Outcome:
     """Write ``model.keras`` and ``history.json`` into ``training``; go on from the checkpoints that are there.
 
@@ -43,6 +44,7 @@ def train(
         observers: Told of every step and epoch.
         together: The other replicas; None for a training on this machine alone.
         kind: Of the devices that ``compute.gpus`` counts; ``CPU`` stands for parts of the processor.
+        start: Weights to begin with, as an earlier training of the same model left them; None for new ones.
 
     Raises:
         InputError: The dataset is not whole, the loss is no longer a number, or pretrained weights do not fit.
@@ -55,7 +57,7 @@ def train(
     with distribution.strategy(experiment, dataset, training, together, kind) as (strategy, watching):
         leads = together is None or together.team.leads
         boards = [TensorBoard(training)] if experiment.training.tensorboard and leads else []
-        outcome, history, model = _fitted(experiment, dataset, training, [*watching, *boards, *observers], strategy)
+        outcome, history, model = _fitted(experiment, dataset, training, [*watching, *boards, *observers], strategy, start)
     if leads:
         model.save(training / "model.keras")
         files.write_json(training / "history.json", history)
@@ -70,6 +72,7 @@ def _fitted(
     training: Path,
     observers: Sequence[Observer],
     strategy: tf.distribute.Strategy,
+    start: Path | None = None,
 ) -> tuple[Outcome, dict[str, Any], keras.Model]:
     """Return how the training went, what history.json is to say of it, and the model."""
     from parak8s.data.batches import rows_at_once
@@ -84,6 +87,8 @@ def _fitted(
     validation = loader.batches(dataset, "validation", batch_size=max(batch_size, rows_at_once(manifest.input_shape)))
     with strategy.scope():
         model = _built(experiment, loader, manifest)
+        if start is not None:
+            _begin_with(model, start)
         begun_with = {"weights": experiment.model.params.get("weights"), "digest": backbones.weights_digest(model)}
         outcome = fit(model, experiment.training, batches, validation, training, observers)
     history = {
@@ -108,6 +113,19 @@ def _built(experiment: Experiment, loader: Loader, manifest: prepared.Manifest) 
             return classifier.build(spec, loader, manifest, seed=experiment.seed)
     finally:
         keras.config.set_dtype_policy("float32")
+
+
+def _begin_with(model: keras.Model, weights: Path) -> None:
+    """Give the model the weights of an earlier one.
+
+    Raises:
+        InputError: They are of another model.
+    """
+    try:
+        model.load_weights(weights)
+    except (ValueError, KeyError, OSError) as error:
+        said = str(error).strip().partition("\n")[0]
+        raise InputError(f"{weights}: weights of another model ({said}); search no settings of model.params") from error
 
 
 def class_weights(experiment: Experiment, manifest: prepared.Manifest) -> list[float] | None:

@@ -62,11 +62,11 @@ class Tracker:
             InputError: MLFLOW_RUN_ID names no run, or the MLflow experiment was deleted.
             EnvironmentFault: MLflow cannot be reached. The training can go on without a run.
         """
-        with self._reach() as client:
+        with self.reach() as client:
             run = _find(client, run_id) if run_id else None
             run = run or self._platform_run(client)
             if run is None:
-                run = client.create_run(self._experiment_id(client), tags=dict(tags), run_name=run_name)
+                run = client.create_run(self.experiment_id(client), tags=dict(tags), run_name=run_name)
             else:
                 publication.send_tags(client, run, tags)
                 if run.info.status in ("FAILED", "KILLED"):
@@ -75,7 +75,7 @@ class Tracker:
 
     def find(self, tag: str, value: str) -> str | None:
         """Return the run of this MLflow experiment that has the tag; None where there is none."""
-        with self._reach() as client:
+        with self.reach() as client:
             kept = client.get_experiment_by_name(self.experiment.mlflow_experiment)
             query = f"tags.`{tag}` = '{value}'"
             found = client.search_runs([kept.experiment_id], query, max_results=1) if kept else []
@@ -85,7 +85,7 @@ class Tracker:
         """Return the pages of the run and of the model version; nothing where no server shows them."""
         if connection.is_database(self.uri):
             return {}
-        with self._reach() as client:
+        with self.reach() as client:
             experiment_id = client.get_run(run_id).info.experiment_id
         root = f"{redacted(self.uri).rstrip('/')}/#"
         model = {"model_page": f"{root}/models/{self.experiment.registered_name}/versions/{version}"} if version else {}
@@ -115,13 +115,13 @@ class Tracker:
             EnvironmentFault: MLflow cannot be reached. What was sent stays; the next call sends the rest.
         """
         documents = publication.read(directory)
-        with self._reach() as client:
+        with self.reach() as client:
             publication.publish(client, client.get_run(run_id), directory, documents, self.experiment, fingerprint)
 
     def fail(self, run_id: str, reason: str) -> None:
         """Mark the run as failed. Says so in the log, and goes on, when MLflow cannot be reached."""
         try:
-            with self._reach() as client:
+            with self.reach() as client:
                 client.set_tag(run_id, "parak8s.failure", redacted(reason)[: publication.TAG_LENGTH])
                 client.set_terminated(run_id, "FAILED")
         except (EnvironmentFault, InputError) as fault:
@@ -138,24 +138,34 @@ class Tracker:
             self.experiment.registered_name,
             self.experiment.registry.alias if alias else None,
         )
-        with self._reach() as client:
+        with self.reach() as client:
             return registry.register(client, client.get_run(run_id), name, moved)
 
     def champion(self) -> Champion | None:
         """Return the version that holds ``registry.alias``; None where there is none yet."""
-        with self._reach() as client:
+        with self.reach() as client:
             return registry.champion(client, self.experiment.registered_name, self.experiment.registry.alias)
 
     def download(self, champion: Champion, folder: Path) -> Path:
         """Fetch ``model.keras`` of the champion into ``folder``; return its path."""
-        with self._reach() as client:
+        with self.reach() as client:
             return registry.download(client, champion, folder)
 
     @contextlib.contextmanager
-    def _reach(self) -> Iterator[MlflowClient]:
+    def reach(self) -> Iterator[MlflowClient]:
+        """Yield a client of a store that has just answered.
+
+        Raises:
+            InputError: MLflow does not take a value.
+            EnvironmentFault: The store does not answer, or refuses.
+        """
         client = connection.connect(self.uri)
         with connection.reaching(self.uri):
             yield client
+
+    def has(self, client: MlflowClient, run_id: str) -> bool:
+        """Return whether the store has the run, and it is not deleted."""
+        return _find(client, run_id) is not None
 
     def _platform_run(self, client: MlflowClient) -> Run | None:
         joined = os.environ.get("MLFLOW_RUN_ID")
@@ -167,8 +177,12 @@ class Tracker:
             f"MLFLOW_RUN_ID {joined}: no such run at {redacted(self.uri)}; unset it, or set MLFLOW_TRACKING_URI too"
         )
 
-    def _experiment_id(self, client: MlflowClient) -> str:
-        """Return the MLflow experiment, made when absent; another process may make it at the same moment."""
+    def experiment_id(self, client: MlflowClient) -> str:
+        """Return the MLflow experiment, made when absent; another process may make it at the same moment.
+
+        Raises:
+            InputError: It was deleted.
+        """
         from mlflow.exceptions import MlflowException
 
         name = self.experiment.mlflow_experiment

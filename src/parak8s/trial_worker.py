@@ -1,0 +1,68 @@
+"""A process that trains one trial after the other, with TensorFlow loaded once. The search's engine starts it.
+
+It connects to the socket that its argument names. A request is a line of JSON with the arguments of ``parak8s step
+trial`` and the variables of the trial; the answer is a line with its exit code. What the trial prints goes to standard
+output, as it would from a process of its own.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def main() -> None:
+    """Serve until the engine hangs up."""
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    line.connect(sys.argv[1])
+    _warm_up()
+    with line.makefile("r", encoding="utf-8") as requests:
+        for request in requests:
+            asked = json.loads(request)
+            code = _do(asked["arguments"], asked["environment"])
+            sys.stdout.flush()
+            sys.stderr.flush()
+            line.sendall(json.dumps({"code": code}).encode() + b"\n")
+            _forget()
+
+
+def _warm_up() -> None:
+    """Load what every trial needs, before the first one is asked for."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import tensorflow  # noqa: F401
+
+    from parak8s.training import fitting  # noqa: F401
+
+
+def _do(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Do a trial as the command line does; return its exit code."""
+    from parak8s import cli
+
+    os.environ.clear()
+    os.environ.update(environment)
+    signal.signal(signal.SIGTERM, _leave)
+    return cli.run_command(["step", "trial", *arguments])
+
+
+def _leave(*_: Any) -> None:
+    """End at once on SIGTERM: outside of a training there is nothing to save."""
+    sys.stdout.flush()
+    os._exit(128 + signal.SIGTERM)
+
+
+def _forget() -> None:
+    """Let go of the model and of what TensorFlow keeps for it."""
+    import keras
+
+    keras.backend.clear_session()
+    gc.collect()
+
+
+if __name__ == "__main__":
+    main()
