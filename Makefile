@@ -52,7 +52,7 @@ check: install ## Format, lint, types, import contracts, shipped schema
 	$(BIN)/parak8s schema | diff - experiments/schema.json
 	$(BIN)/parak8s validate experiments/*.yaml
 
-compile: install ## Write the components' yaml, pipelines/compiled and tfjobs/*.yaml again
+compile: install ## Write the components' yaml, pipelines/compiled, tfjobs/*.yaml and katib/*.yaml again
 	$(BIN)/python -m parak8s.components
 	$(BIN)/parak8s compile experiments/ecg.yaml -o pipelines/compiled/ecg.yaml
 	$(BIN)/parak8s compile experiments/xray.yaml -o pipelines/compiled/xray.yaml
@@ -61,6 +61,9 @@ compile: install ## Write the components' yaml, pipelines/compiled and tfjobs/*.
 	  $$job $(TFJOB) $(TWO_WORKERS) -s name=$$name > tfjobs/$$name.yaml; \
 	  $$job $(TFJOB) $(FOUR_GPUS) -s name=$$name-gpus > tfjobs/$$name-gpus.yaml; \
 	  $$job $(TFJOB) $(PARAMETER_SERVER) -s name=$$name-ps > tfjobs/$$name-ps.yaml; \
+	done
+	set -e; for name in ecg xray ecg-hundred; do \
+	  $(BIN)/parak8s manifest katib experiments/$$name.yaml > katib/$$name.yaml; \
 	done
 
 schema: install ## Write experiments/schema.json again

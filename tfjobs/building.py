@@ -52,12 +52,12 @@ def _built(
     checks.refuse_reserved(compute)
     labels = {"app.kubernetes.io/name": "parak8s", "app.kubernetes.io/instance": experiment.name}
     command = ("parak8s", "replica", literal(text), "--output", literal(directory), *(["--certify"] * certify))
-    pods = Pods(compute, command, labels, IN_A_POD | _database(experiment) if on_cluster else {})
+    pods = Pods(compute, command, labels, IN_A_POD | database(experiment) if on_cluster else {})
     queue = {QUEUE_LABEL: compute.job.queue} if compute.job.queue and on_cluster else {}
     job = TFJob(
         metadata=Metadata(name=name, namespace=namespace, labels={**labels, **queue}),
         spec=TFJobSpec(
-            run_policy=_run_policy(compute, sum(replicas.values()), on_cluster=on_cluster),
+            run_policy=run_policy(compute, sum(replicas.values()), on_cluster=on_cluster),
             success_policy=compute.job.success_policy,
             tf_replica_specs={
                 role: ReplicaSpec(replicas=count, restart_policy="ExitCode", template=pods.template(role))
@@ -101,7 +101,7 @@ def cluster_tfjob(
     return job
 
 
-def _database(experiment: Experiment) -> dict[str, str]:
+def database(experiment: Experiment) -> dict[str, str]:
     """Return where MLflow writes if nobody says so: beside the runs, since the working folder goes with the pod."""
     runs = experiment.compute.runs
     return {"MLFLOW_TRACKING_URI": f"sqlite:///{runs}/mlflow.db"} if runs and experiment.tracking.uri is None else {}
@@ -114,7 +114,8 @@ def replicas_of(compute: Compute) -> dict[Role, int]:
     return {"Worker": compute.workers}
 
 
-def _run_policy(compute: Compute, replicas: int, *, on_cluster: bool) -> RunPolicy:
+def run_policy(compute: Compute, replicas: int, *, on_cluster: bool) -> RunPolicy:
+    """Return how a job of so many replicas lives and ends."""
     job = compute.job
     limit, waits = job.backoff_limit, on_cluster and (job.suspend or job.queue is not None)
     return RunPolicy(

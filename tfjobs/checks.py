@@ -37,12 +37,12 @@ def refuse_name(name: str, replicas: Mapping[Role, int]) -> None:
         )
 
 
-def refuse_passwords(experiment: Experiment) -> None:
-    """Refuse what everybody who may look at the job would read."""
+def refuse_passwords(experiment: Experiment, what: str = "a TFJob") -> None:
+    """Refuse what everybody who may look at the object would read."""
     paths = [path for path in secret_paths(experiment.canonical()) if not path.startswith("compute.secrets.")]
     if paths:
         raise InputError(
-            f"{paths[0]} holds a password or a token, and a TFJob shows its values as they are written: keep it in a "
+            f"{paths[0]} holds a password or a token, and {what} shows its values as they are written: keep it in a "
             "Kubernetes Secret, and name that in compute.secrets; on a laptop, set an environment variable"
         )
 
@@ -65,12 +65,12 @@ def refuse_long_argument(text: str) -> None:
         )
 
 
-def refuse_large_object(job: Mapping[str, Any]) -> None:
+def refuse_large_object(job: Mapping[str, Any], what: str = "the TFJob") -> None:
     """Refuse an object that Kubernetes cannot keep."""
     size = len(json.dumps(job).encode())
     if size > MAX_OBJECT_BYTES:
         raise InputError(
-            f"the TFJob has {size:,} bytes, above the {MAX_OBJECT_BYTES:,} that a cluster takes; shorten compute.env"
+            f"{what} has {size:,} bytes, above the {MAX_OBJECT_BYTES:,} that a cluster takes; shorten compute.env"
         )
 
 
@@ -96,12 +96,12 @@ def refuse_unshared(compute: Compute, directory: str, replicas: int) -> None:
         )
 
 
-def refuse_missing_code(experiment: Experiment) -> None:
-    """Refuse code of the user's own that no image is said to hold: a TFJob brings none along."""
+def refuse_missing_code(experiment: Experiment, what: str = "a TFJob") -> None:
+    """Refuse code of the user's own that no image is said to hold: a job brings none along."""
     modules = provenance.own_modules(experiment)
     if modules and experiment.compute.image is None:
         raise InputError(
-            f"{', '.join(modules)}: code of your own must be in the image of a TFJob; build one with ParaK8s and it, "
+            f"{', '.join(modules)}: code of your own must be in the image of {what}; build one with ParaK8s and it, "
             "and name it in compute.image"
         )
 

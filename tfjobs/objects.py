@@ -112,19 +112,24 @@ class ContainerSecurity(Part):
     read_only_root_filesystem: bool
 
 
-class Container(Part):
-    """Container. The operator writes TF_CONFIG into the one that is named ``tensorflow``."""
+class AnyContainer(Part):
+    """What all containers of a job have, whatever their names."""
 
-    name: Literal["tensorflow"] = "tensorflow"
     image: str
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
     command: tuple[str, ...]
     env: tuple[Variable, ...] | None = None
-    ports: tuple[Port, ...]
     resources: Resources
     volume_mounts: tuple[Mount, ...]
     security_context: ContainerSecurity
     termination_message_policy: Literal["File", "FallbackToLogsOnError"]
+
+
+class Container(AnyContainer):
+    """Container. The operator writes TF_CONFIG into the one that is named ``tensorflow``."""
+
+    name: Literal["tensorflow"] = "tensorflow"
+    ports: tuple[Port, ...]
 
 
 class SeccompProfile(Part):
@@ -159,10 +164,9 @@ class PodToleration(Part):
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
 
 
-class PodSpec(Part):
-    """PodSpec. It has no restartPolicy: the operator overwrites it by that of the replica, with a warning."""
+class AnyPod(Part):
+    """What all pods of a job have, whatever their containers."""
 
-    containers: tuple[Container, ...]
     volumes: tuple[PodVolume, ...]
     security_context: PodSecurity
     service_account_name: str | None = None
@@ -173,6 +177,12 @@ class PodSpec(Part):
     tolerations: tuple[PodToleration, ...] | None = None
     priority_class_name: str | None = None
     termination_grace_period_seconds: Count
+
+
+class PodSpec(AnyPod):
+    """PodSpec. It has no restartPolicy: the operator overwrites it by that of the replica, with a warning."""
+
+    containers: tuple[Container, ...]
 
 
 class PodTemplate(Part):

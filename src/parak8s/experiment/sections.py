@@ -13,7 +13,6 @@ from parak8s.experiment.rules import (
     Count,
     Digest,
     Fraction,
-    Monitor as Monitor,
     Name,
     NotNegative,
     Positive,
@@ -21,6 +20,9 @@ from parak8s.experiment.rules import (
     Section,
     Text,
     Threshold,
+)
+from parak8s.experiment.rules import (
+    Monitor as Monitor,
 )
 from parak8s.experiment.search import Search
 
