@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 EXPIRED, HANG, LOSE = "expired", "hang", "lose"
@@ -156,12 +156,16 @@ class KubernetesServer:
             token = request.headers.get("authorization", "")
             if self.tokens is not None and token.lower().removeprefix("bearer ") not in self.tokens:
                 raise Refused(401, "Unauthorized", "Unauthorized")
-            for pattern, (verb, resource, act) in _ROUTES.items():
+            for pattern, (verb, resource, act) in self.routes().items():
                 if found := re.fullmatch(pattern, f"{request.method} {request.path}"):
                     self._allow(verb, resource)
                     done: Json = act(self, request, *found.groups())
                     return done
             raise AssertionError(f"not emulated: {request.method} {request.path}")
+
+    def routes(self) -> "dict[str, tuple[str, str, Callable[..., Any]]]":
+        """Return what is emulated: pattern -> verb and resource, for permissions, and what answers."""
+        return _ROUTES
 
     def _allow(self, verb: str, resource: str) -> None:
         kind, _, group = resource.partition(".")
@@ -286,7 +290,16 @@ _ROUTES: dict[str, tuple[str, str, Callable[..., Any]]] = {
 @contextlib.contextmanager
 def kubernetes_server(**options: Any) -> Iterator[KubernetesServer]:
     """Run a server; the arguments are those of :class:`KubernetesServer`."""
-    server = KubernetesServer(**options)
+    with running(KubernetesServer(**options)) as server:
+        yield server
+
+
+S = TypeVar("S", bound=KubernetesServer)
+
+
+@contextlib.contextmanager
+def running(server: S) -> Iterator[S]:
+    """Run a server until the end of the block."""
     listener = server.start()
     try:
         yield server
@@ -312,6 +325,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve()
 
     def do_DELETE(self) -> None:
+        self._serve()
+
+    def do_PATCH(self) -> None:
         self._serve()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -84,6 +84,19 @@ class Connection:
         """
         call = self.client.custom_api.get_namespaced_custom_object
         return self.ask(call, *self.kind.address, self.namespace, plural or self.kind.plural, name, **options)
+
+    def all(self, plural: str, selector: str, **options: Any) -> list[Json]:
+        """Return the objects of the connection's group and version with these labels."""
+        call = self.client.custom_api.list_namespaced_custom_object
+        where = (*self.kind.address, self.namespace, plural)
+        answer = self.ask(call, *where, label_selector=selector, **options)
+        items: list[Json] = answer.get("items") or []
+        return items
+
+    def change(self, name: str, change: Mapping[str, Any]) -> Json:
+        """Put values over those of an object of the connection's kind (a merge patch), and return it."""
+        call = self.client.custom_api.patch_namespaced_custom_object
+        return self.ask(call, *self.kind.address, self.namespace, self.kind.plural, name, change)
 
     def pods(self, selector: str, **options: Any) -> list[Json]:
         """Return the pods with these labels."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -20,7 +20,7 @@ from parak8s.errors import EnvironmentFault, InputError
 from parak8s.secrets import redacted
 
 if TYPE_CHECKING:
-    from parak8s.cluster.jobs.connection import Connection
+    from parak8s.cluster.api.connection import Connection
 
 SILENCE_S = 300
 """After so long without a line the connection may be dead: it is opened again."""
@@ -167,21 +167,30 @@ class LeaderLog:
 def last_words(connection: Connection, replica: Replica) -> str:
     """Return the line of a replica that says why it failed, else its last one; empty when there is no log."""
     again = "terminated" not in (replica.container.get("state") or {})
+    return why_of(tail(connection, replica, previous=again))
+
+
+def tail(connection: Connection, replica: Replica, **options: Any) -> list[str]:
+    """Return the last lines of a replica that are not blank; none when there is no log."""
     try:
         with reaching(connection.host):
-            lines = [line for line in _lines(connection, replica, tail_lines=TAIL, previous=again) if line.strip()]
+            return [line for line in _lines(connection, replica, tail_lines=TAIL, **options) if line.strip()]
     except (EnvironmentFault, InputError):
-        return ""
+        return []
+
+
+def why_of(lines: Sequence[str]) -> str:
+    """Return the last line by which ParaK8s says why it ends, else the last one; empty when there is none."""
     sentences = [line for line in lines if line.startswith(SENTENCE)]
     return next(iter([*sentences[-1:], *lines[-1:]]), "").strip().removeprefix(SENTENCE)
 
 
-def _lines(connection: Connection, replica: Replica, **options: Any) -> Iterator[str]:
+def _lines(connection: Connection, replica: Replica, *, container: str | None = None, **options: Any) -> Iterator[str]:
     """Yield whole lines as they come. A line that is cut off by a broken connection is not one."""
     answer = connection.client.core_api.read_namespaced_pod_log(
         replica.pod_name,
         connection.namespace,
-        container=replica.container.get("name", CONTAINER),
+        container=container or replica.container.get("name", CONTAINER),
         _preload_content=False,
         _request_timeout=(CONNECT_S, SILENCE_S),
         **options,

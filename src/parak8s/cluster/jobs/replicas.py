@@ -29,6 +29,11 @@ class Replica:
     pod: Json
 
     @property
+    def main(self) -> str:
+        """Name of the container that trains."""
+        return CONTAINER
+
+    @property
     def kind(self) -> str:
         """Replica type in small letters: chief, worker, ps, evaluator."""
         return str(self._labels.get(TYPE, "replica"))
@@ -78,7 +83,7 @@ class Replica:
     def container(self) -> Json:
         """Status of the container that trains; empty before there is one."""
         found: list[Json] = self.status.get("containerStatuses") or []
-        return next((each for each in found if each.get("name") == CONTAINER), found[0] if found else {})
+        return next((each for each in found if each.get("name") == self.main), found[0] if found else {})
 
     @property
     def waits(self) -> Json:
@@ -122,6 +127,11 @@ class Replica:
         kinds = ((resources.get("limits") or {}), (resources.get("requests") or {}))
         return str(next((kind[resource] for kind in kinds if resource in kind), ""))
 
+    @property
+    def containers(self) -> tuple[str, ...]:
+        """Names of its containers."""
+        return tuple(str(each.get("name")) for each in (self.pod.get("spec") or {}).get("containers") or [])
+
     def condition(self, kind: str) -> Json:
         """Return a condition of the pod, or nothing."""
         found: list[Json] = self.status.get("conditions") or []
@@ -135,7 +145,7 @@ class Replica:
     @cached_property
     def _spec(self) -> Json:
         containers: list[Json] = (self.pod.get("spec") or {}).get("containers") or [{}]
-        return next((each for each in containers if each.get("name") == CONTAINER), containers[0])
+        return next((each for each in containers if each.get("name") == self.main), containers[0])
 
 
 def replicas(pods: Sequence[Json]) -> list[Replica]:

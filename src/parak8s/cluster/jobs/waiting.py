@@ -77,7 +77,7 @@ def _image(replica: Replica, reason: str, words: str, events: Callable[[], Seque
         fix = "load it onto the nodes, or change compute.image_pull_policy"
         return f"the image {replica.image} is not on the node, and may not be pulled; {fix}"
     if reason == "ImagePullBackOff":  # what was wrong stands in the event before it
-        words = _last_warning(events(), "Failed to pull image") or words
+        words = last_warning(events(), "Failed to pull image") or words
     fix = "check compute.image; for a private registry, compute.image_pull_secrets"
     return f"the image {replica.image} cannot be pulled ({reason}): {words.rstrip('.')}; {fix}"
 
@@ -91,20 +91,20 @@ def _config_fix(words: str, namespace: str) -> str:
 
 
 def _from_events(replica: Replica, events: Sequence[Mapping[str, Any]]) -> Trouble | None:
-    words = _last_warning(events, "Multi-Attach")
+    words = last_warning(events, "Multi-Attach")
     if words:
         fix = "its claim is for one node alone; give compute.volumes a claim with ReadWriteMany"
         return Trouble(replica.name, "Volume", f"waits for its volume: {words.rstrip('.')}; {fix}")
     for reason in ("FailedMount", "FailedAttachVolume"):
-        words = _last_warning(events, reason=reason)
+        words = last_warning(events, reason=reason)
         if words:
             fix = "check the claims of compute.volumes"
             return Trouble(replica.name, "Volume", f"waits for its volume: {words.rstrip('.')}; {fix}")
-    words = _last_warning(events)
+    words = last_warning(events)
     return Trouble(replica.name, "Warning", f"waits: {words}") if words else None
 
 
-def _last_warning(events: Sequence[Mapping[str, Any]], begin: str = "", *, reason: str | None = None) -> str:
+def last_warning(events: Sequence[Mapping[str, Any]], begin: str = "", *, reason: str | None = None) -> str:
     """Return the newest warning whose words begin like this; empty when there is none."""
     found = [
         each
