@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 
 from parak8s.errors import InputError
 from parak8s.experiment import Compute, Experiment, Search
-from parak8s.experiment.algorithms import Axis
 from parak8s.experiment.compute import lies_in
+from parak8s.experiment.dimensions import Axis
 from parak8s.tfjobs.building import replicas_of
 from parak8s.tfjobs.checks import MAX_ARGUMENT_BYTES, MAX_NAME
 

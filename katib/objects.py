@@ -6,7 +6,7 @@ are those of a TFJob: :mod:`parak8s.tfjobs.objects`.
 
 from typing import Literal
 
-from parak8s.experiment.algorithms import Distribution, Kind
+from parak8s.experiment.dimensions import Distribution, Kind
 from parak8s.tfjobs.objects import AnyContainer, AnyPod, Count, Metadata, NotBelowZero, Part, TFJob
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from parak8s.experiment.algorithms import Axis, is_range
+from parak8s.experiment.dimensions import Axis, is_range
 from parak8s.katib.objects import FeasibleSpace, ParameterSpec, TrialParameter
 
 TRIAL_NAME = TrialParameter(name="trialName", description="Name of the trial", reference="${trialSpec.Name}")

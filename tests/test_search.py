@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from parak8s import loading
 from parak8s.errors import ExperimentError
 from parak8s.experiment import Experiment, documents, space
-from parak8s.experiment.algorithms import ALGORITHMS, Algorithm, Axis, budgets, check, completed, surprises
+from parak8s.experiment.algorithms import ALGORITHMS, Algorithm, budgets, check, completed, surprises
+from parak8s.experiment.dimensions import Axis
 from parak8s.experiment.search import written
 from parak8s.katib.space import Parameter
 from terminal import Terminal
@@ -344,6 +345,14 @@ def test_the_command_line_refuses_a_search_with_exit_code_2(
     assert terminal("validate", str(tmp_path / "x.yaml"), "-s", search(DROPOUT, algorithm="grid")) == 2
     assert "search.trials: must be at most the 6 points of the grid, got 20" in terminal.err
     assert terminal("validate", str(tmp_path / "x.yaml"), "-s", search()) == 0
+
+
+def test_a_point_of_the_space_need_not_fit_to_the_ends_of_the_other_ranges() -> None:
+    section = search("training.epochs: {min: 2, max: 9}", "training.schedule.warmup_epochs: {values: [0, 5]}")
+    assert load("training.epochs=9", section)
+    assert load(section, "training.epochs=2", "training.schedule.warmup_epochs=0").training.epochs == 2
+    (refused,) = refusal(section, "training.epochs=2")  # no point: the warm-up is still searched
+    assert refused.startswith("search.parameters.training.schedule.warmup_epochs: with 5: training.schedule.warmup_epo")
 
 
 # What the algorithms are told

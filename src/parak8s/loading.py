@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from parak8s import data, models, plugins, provenance
 from parak8s.errors import ExperimentError, InputError, Mistake, nearest
 from parak8s.experiment import Experiment, Parameter, algorithms, documents, space
-from parak8s.experiment.algorithms import Axis
+from parak8s.experiment.dimensions import Axis
 from parak8s.experiment.mistakes import mistakes_of, paths, shown
 from parak8s.experiment.search import written
 
@@ -84,7 +84,7 @@ def _axis(experiment: Experiment, path: str, parameter: Parameter) -> Axis:
 
 def _experiment(document: documents.Document, overrides: Sequence[str]) -> Experiment:
     pairs = [space.parse_override(text) for text in overrides]
-    experiment, mistakes = _checked(space.override(document.data, pairs))
+    experiment, mistakes = _checked(space.override(document.data, pairs), frozenset(path for path, _ in pairs))
     if experiment is None or mistakes:
         written = {path: text for (path, _), text in zip(pairs, overrides, strict=True)}
         placed = [_placed(mistake, document, written) for mistake in mistakes]
@@ -92,7 +92,9 @@ def _experiment(document: documents.Document, overrides: Sequence[str]) -> Exper
     return experiment
 
 
-def _checked(values: Mapping[str, Any]) -> tuple[Experiment | None, list[Mistake]]:
+def _checked(
+    values: Mapping[str, Any], overridden: frozenset[str] = frozenset()
+) -> tuple[Experiment | None, list[Mistake]]:
     experiment, mistakes = _validated(values)
     found = {mistake.path for mistake in mistakes}
     mistakes += [mistake for mistake in _plugin_mistakes(values) if mistake.path not in found]
@@ -100,7 +102,8 @@ def _checked(values: Mapping[str, Any]) -> tuple[Experiment | None, list[Mistake
     if experiment and not mistakes:
         experiment = _completed(experiment)
         mistakes += _need_mistakes(experiment)
-        mistakes += list(_search_value_mistakes(experiment)) or _search_algorithm_mistakes(experiment)
+        if not _is_point(experiment, overridden):
+            mistakes += list(_search_value_mistakes(experiment)) or _search_algorithm_mistakes(experiment)
     return experiment, mistakes
 
 
@@ -187,6 +190,11 @@ def _nearest_path(path: str, known: set[str]) -> str:
     return (
         f"did you mean {near[0]!r}?" if near else "write a path of this file, such as training.optimizer.learning_rate"
     )
+
+
+def _is_point(experiment: Experiment, overridden: frozenset[str]) -> bool:
+    """Return whether each searched value was chosen, as in a trial: then the ends of the ranges need not fit to it."""
+    return experiment.search is not None and overridden.issuperset(experiment.search.parameters)
 
 
 def _search_value_mistakes(experiment: Experiment) -> Iterator[Mistake]:

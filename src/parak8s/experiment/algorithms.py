@@ -6,94 +6,17 @@ Source: github.com/kubeflow/katib, pkg/suggestion/v1beta1 (hyperopt, optuna, gop
 """
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 from parak8s.errors import Mistake, nearest
+from parak8s.experiment.algorithm_settings import CHECKPOINTS, Setting, at_least, example, one_of, share, wrong
+from parak8s.experiment.dimensions import ALMOST, Dimension, count, is_range
 
 Algorithm = Literal[
     "random", "grid", "bayesianoptimization", "tpe", "multivariate-tpe", "cmaes", "sobol", "hyperband", "pbt"
 ]
-Kind = Literal["double", "int", "discrete", "categorical"]
-Distribution = Literal["uniform", "logUniform", "normal", "logNormal"]
-
-CHECKPOINTS = "/opt/katib/data"
-"""Where a trial of population based training finds its folder, unless ``suggestion_trial_dir`` says otherwise."""
-
-_ALMOST = 1e-6
-"""How far from a whole number of steps a range may be: 0.3 is not exactly three times 0.1."""
-
-
-class Dimension(Protocol):
-    """A searched value, as :class:`parak8s.katib.space.Parameter` and :class:`Axis` have it."""
-
-    @property
-    def name(self) -> str:
-        """Such as ``training.epochs``."""
-
-    @property
-    def kind(self) -> Kind:
-        """A range of numbers or of whole numbers, a list of numbers, a list of words."""
-
-    @property
-    def low(self) -> float | None:
-        """Smallest value of a range; None for a list."""
-
-    @property
-    def high(self) -> float | None:
-        """Largest value of a range; None for a list."""
-
-    @property
-    def step(self) -> float | None:
-        """Distance between two values of a range; None for any value."""
-
-    @property
-    def distribution(self) -> Distribution:
-        """How a range is drawn from."""
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """Values of a list."""
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A searched value of an experiment file, in the words of Katib; see :class:`Dimension`."""
-
-    name: str
-    kind: Kind
-    low: float | None = None
-    high: float | None = None
-    step: float | None = None
-    distribution: Distribution = "uniform"
-    choices: tuple[str, ...] = ()
-
-    def text(self, value: float) -> str:
-        """Return how a number of the range is written."""
-        return str(round(value)) if self.kind == "int" else repr(float(value))
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a setting of an algorithm may be.
-
-    Args:
-        kind: ``parameter`` is the name of a searched value, ``path`` an absolute path of a folder.
-        rule: Tells whether a number is allowed.
-        allowed: The rule in words.
-        words: All that are allowed.
-        required: Whether the algorithm cannot do without it.
-        default: Value where none is given; None leaves it to the algorithm.
-    """
-
-    kind: Literal["whole", "number", "word", "parameter", "path"]
-    rule: Callable[[float], bool] = lambda _: True
-    allowed: str = ""
-    words: tuple[str, ...] = ()
-    required: bool = False
-    default: str | None = None
 
 
 @dataclass(frozen=True)
@@ -175,11 +98,6 @@ def completed(algorithm: Algorithm, settings: Mapping[str, str | int | float], s
     return {"random_state": str(seed), **defaults, **given}
 
 
-def is_range(dimension: Dimension) -> bool:
-    """Return whether it is a range, and no list."""
-    return dimension.kind in ("double", "int")
-
-
 def budgets(settings: Mapping[str, str]) -> tuple[int, int]:
     """Return the smallest and the largest value that ``hyperband`` gives to its resource."""
     most, eta, rounds = _halving(settings)
@@ -192,36 +110,11 @@ def _setting_mistakes(
     for name, text in given.items():
         if name not in known:
             yield Mistake(f"settings.{name}", f"no setting of {algorithm}; {nearest(name, [*known])}")
-        elif message := _wrong(known[name], text, [each.name for each in dimensions]):
+        elif message := wrong(known[name], text, [each.name for each in dimensions]):
             yield Mistake(f"settings.{name}", message)
     for name, setting in known.items():
         if setting.required and name not in given:
-            yield Mistake(f"settings.{name}", f"missing; {algorithm} needs it: write {_example(setting)}")
-
-
-def _example(setting: Setting) -> str:
-    return {"parameter": "the path of a searched value", "path": CHECKPOINTS}.get(setting.kind, setting.allowed)
-
-
-def _wrong(setting: Setting, text: str, names: Sequence[str]) -> str | None:
-    if setting.kind == "word":
-        return None if text in setting.words else f"got {text!r}; {nearest(text, setting.words)}"
-    if setting.kind == "parameter":
-        return None if text in names else f"must be one of the parameters, got {text!r}; {nearest(text, names)}"
-    if setting.kind == "path":
-        fits = re.fullmatch("(/[A-Za-z0-9_.-]+)+/?", text)
-        return None if fits else f"expected an absolute path without blanks, such as {CHECKPOINTS}, got {text!r}"
-    number = _number(text, whole=setting.kind == "whole")
-    if number is None or not setting.rule(number):
-        return f"expected {setting.allowed}, got {text!r}"
-    return None
-
-
-def _number(text: str, *, whole: bool) -> float | None:
-    """Return the number that Katib reads; None where it is none."""
-    if not re.fullmatch(r"[+-]?[0-9]{1,18}" if whole else r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):
-        return None
-    return float(text) if math.isfinite(float(text)) else None
+            yield Mistake(f"settings.{name}", f"missing; {algorithm} needs it: write {example(setting)}")
 
 
 def _dimension_mistakes(algorithm: str, rules: Rules, dimension: Dimension) -> Iterator[Mistake]:
@@ -239,16 +132,10 @@ def _grid(problem: Problem) -> Iterator[Mistake]:
     if endless:
         yield Mistake("", f"a grid needs points: give a step, or values, for {', '.join(endless)}")
         return
-    points = math.prod(_count(each) for each in problem.dimensions)
+    points = math.prod(count(each) for each in problem.dimensions)
     if problem.trials is not None and problem.trials > points:
         message = f"must be at most the {points} points of the grid, got {problem.trials}"
         yield Mistake("trials", message)
-
-
-def _count(dimension: Dimension) -> int:
-    if dimension.low is None or dimension.high is None:
-        return len(dimension.choices)
-    return int((dimension.high - dimension.low) / (dimension.step or 1) + _ALMOST) + 1
 
 
 def _uneven(dimension: Dimension) -> Iterator[Mistake]:
@@ -256,7 +143,7 @@ def _uneven(dimension: Dimension) -> Iterator[Mistake]:
     if low is None or high is None:
         return
     steps = (high - low) / step
-    if abs(steps - round(steps)) > _ALMOST:
+    if abs(steps - round(steps)) > ALMOST:
         fits = f"{low + max(1, round(steps)) * step:.12g}"
         message = f"{step:g} does not divide the range from {low:g} to {high:g}, whose end would be no point of it"
         yield Mistake(f"parameters.{dimension.name}.step", f"{message}; write max: {fits}")
@@ -298,21 +185,9 @@ def _pbt(problem: Problem) -> Iterator[Mistake]:
 
 def _clamped(dimension: Dimension) -> Mistake:
     low, high, step = dimension.low or 0.0, dimension.high or 0.0, dimension.step or 1.0
-    points = ", ".join(f"{low + each * step:g}" for each in range(min(_count(dimension), 20)))
+    points = ", ".join(f"{low + each * step:g}" for each in range(min(count(dimension), 20)))
     message = f"pbt writes a whole number at an end of its range as {high:.1f}, which no key for whole numbers takes"
     return Mistake(f"parameters.{dimension.name}", f"{message}; write values: [{points}]")
-
-
-def _at_least(least: int, *, required: bool = False) -> Setting:
-    return Setting("whole", lambda number: number >= least, f"a whole number from {least} on", required=required)
-
-
-def _share(*, required: bool = False) -> Setting:
-    return Setting("number", lambda number: 0 <= number <= 1, "a number from 0 to 1", required=required)
-
-
-def _words(*words: str) -> Setting:
-    return Setting("word", words=words)
 
 
 _SEED = {"random_state": Setting("whole", lambda number: 0 <= number < 2**32, f"a whole number from 0 to {2**32 - 1}")}
@@ -327,16 +202,16 @@ ALGORITHMS: Mapping[Algorithm, Rules] = {
         {
             "gamma": Setting("number", lambda number: 0 < number < 1, "a number above 0 and below 1"),
             "prior_weight": _ABOVE_ZERO,
-            "n_EI_candidates": _at_least(1),
+            "n_EI_candidates": at_least(1),
             **_SEED,
         },
         normal=True,
     ),
-    "multivariate-tpe": Rules({"n_startup_trials": _at_least(0), "n_ei_candidates": _at_least(0), **_SEED}),
+    "multivariate-tpe": Rules({"n_startup_trials": at_least(0), "n_ei_candidates": at_least(0), **_SEED}),
     "cmaes": Rules(
         {
             "sigma": Setting("number", lambda number: number >= 0, "a number from 0 on"),
-            "restart_strategy": _words("none", "ipop", "bipop"),
+            "restart_strategy": one_of("none", "ipop", "bipop"),
             **_SEED,
         },
         more=_two_ranges,
@@ -344,10 +219,10 @@ ALGORITHMS: Mapping[Algorithm, Rules] = {
     "sobol": Rules(_SEED),
     "bayesianoptimization": Rules(
         {
-            "base_estimator": _words("GP", "RF", "ET", "GBRT"),
-            "n_initial_points": _at_least(0),
-            "acq_func": _words("gp_hedge", "LCB", "EI", "PI", "EIps", "PIps"),
-            "acq_optimizer": _words("auto", "sampling", "lbfgs"),
+            "base_estimator": one_of("GP", "RF", "ET", "GBRT"),
+            "n_initial_points": at_least(0),
+            "acq_func": one_of("gp_hedge", "LCB", "EI", "PI", "EIps", "PIps"),
+            "acq_optimizer": one_of("auto", "sampling", "lbfgs"),
             **_SEED,
         }
     ),
@@ -362,9 +237,9 @@ ALGORITHMS: Mapping[Algorithm, Rules] = {
     ),
     "pbt": Rules(
         {
-            "n_population": _at_least(5, required=True),
-            "truncation_threshold": _share(required=True),
-            "resample_probability": _share(),
+            "n_population": at_least(5, required=True),
+            "truncation_threshold": share(required=True),
+            "resample_probability": share(),
             "suggestion_trial_dir": Setting("path", required=True, default=CHECKPOINTS),
             **_SEED,
         },

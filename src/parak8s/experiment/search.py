@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 
 from parak8s.errors import InputError
 from parak8s.experiment import documents
-from parak8s.experiment.algorithms import Algorithm, Distribution
+from parak8s.experiment.algorithms import Algorithm
+from parak8s.experiment.dimensions import Distribution
 from parak8s.experiment.rules import Count, Finite, Monitor, Positive, RuleError, Section
 
 Value = str | int | float | bool
@@ -112,7 +113,7 @@ class Search(Section):
     parallel: Count = 1
     """Trials at the same time."""
     max_failed: Annotated[int, Field(ge=0)] | None = None
-    """Failed trials after which the search has failed; null: none is too many."""
+    """Failed trials with which the search has failed, those without a value of the objective too; null: any number."""
     resume: Literal["LongRunning", "FromVolume", "Never"] = "LongRunning"
     """Whether more trials can be added afterwards: the service goes on, keeps its state on a volume, or is deleted."""
     early_stopping: TrialStopping | None = None
