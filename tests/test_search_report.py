@@ -253,6 +253,13 @@ def test_the_terminal_shows_the_best_trials_and_takes_no_markup_from_names() -> 
             "Too many trials failed; the search gave up after 2 trials.",
         ),
         ("Experiment is running", None, "Running", "The search goes on; 2 trials have been suggested so far."),
+        (ENDED, 0.5, "Finished", "All 2 trials that were asked for have been tried."),
+        (
+            "Experiment has failed because the suggestion failed",
+            None,
+            "Failed",
+            "Experiment has failed because the suggestion failed",
+        ),
         ("Something new", None, "Ended", "Something new"),
     ],
 )

@@ -33,6 +33,8 @@ def ending(search: Search) -> Ending:
         return Ending(
             "passed", "Goal reached", f"A trial reached the goal, {search.objective} of {search.goal:g} or {better}."
         )
+    if "fail" in said and "suggestion" in said:
+        return Ending("refused", "Failed", search.status)
     if "fail" in said:
         return Ending("refused", "Gave up", f"Too many trials failed; the search gave up after {tried}.")
     if "max trial count" in said:
@@ -45,8 +47,11 @@ def ending(search: Search) -> Ending:
 
 
 def _goal(search: Search) -> str:
-    """Return whether a goal was missed; nothing without one."""
-    return "" if search.goal is None else f"; the goal, {search.objective} of {number(search.goal)}, was not reached"
+    """Say that a goal was missed; nothing without one, or where a trial reached it all the same."""
+    best = next((trial.value for trial in search.ranked()), None)
+    if search.goal is None or (best is not None and (best >= search.goal if search.maximize else best <= search.goal)):
+        return ""
+    return f"; the goal, {search.objective} of {number(search.goal)}, was not reached"
 
 
 def counts(search: Search) -> dict[str, int]:
