@@ -13,6 +13,7 @@ COMPONENTS = (
     "record",
     "outcome",
     "points",
+    "tune",
     "keep_best",
     "load_ecg",
     "load_xray",

@@ -6,15 +6,16 @@ import contextlib
 import hashlib
 import os
 import shutil
-import signal
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parak8s import files
+from parak8s.components import cancelling
 from parak8s.components.handed_on import compute_of
-from parak8s.components.voices import OfCluster, OfThisMachine, say
-from parak8s.errors import EnvironmentFault, InputError, ParaK8sError, Stopped
+from parak8s.components.voices import OfCluster, OfThisMachine
+from parak8s.errors import EnvironmentFault, InputError
 from parak8s.experiment import Experiment, documents
 from parak8s.experiment.compute import lies_in
 from parak8s.image import IMAGE
@@ -28,12 +29,6 @@ if TYPE_CHECKING:
 
 CODE = "code"
 """In the folder that the replicas share: modules of the user's own."""
-CANCELLED_S = 20
-"""How long a cancelled task waits for its job's pods: Kubernetes gives it thirty seconds."""
-
-
-class _Cancelled(BaseException):
-    """The run was cancelled: nothing that goes on after an error may take it for one."""
 
 
 def placed(point: Experiment, compute: str, config: TaskConfig | None) -> Experiment:
@@ -70,7 +65,7 @@ def train(point: Experiment, dataset: Path, training: Path, *, task: str, code: 
     """
     from parak8s.training.progress import Record
 
-    on_cluster = bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
+    on_cluster = cancelling.on_cluster()
     name = f"train-{hashlib.sha256(task.encode()).hexdigest()[:12]}"
     if on_cluster and not point.compute.runs:
         raise InputError(
@@ -124,18 +119,11 @@ def _on_cluster(point: Experiment, shared: Path, name: str) -> None:
 
     jobs = connect()
     job = cluster_tfjob(point, directory=str(shared), namespace=jobs.namespace, name=name)
-    with _cancellable():
-        try:
-            jobs.delete(name)  # of an earlier attempt of this task
-            created = jobs.create(_ours(_training_only(job)))
-            outcome = jobs.follow(name, OfCluster(), uid=created.uid)
-        except BaseException:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            try:
-                jobs.delete(name, wait_s=CANCELLED_S)
-            except ParaK8sError as fault:
-                say(f"{fault}; kubectl delete tfjob {name} -n {jobs.namespace}")
-            raise
+    delete = partial(jobs.delete, name)
+    with cancelling.together("the training's job", delete, f"kubectl delete tfjob {name} -n {jobs.namespace}"):
+        jobs.delete(name)  # of an earlier attempt of this task
+        created = jobs.create(cancelling.ours(_training_only(job)))
+        outcome = jobs.follow(name, OfCluster(), uid=created.uid)
     if not outcome.succeeded:
         raise EnvironmentFault(outcome.reason)
     jobs.delete(name, created.uid)
@@ -160,27 +148,3 @@ def _training_only(job: dict[str, Any]) -> dict[str, Any]:
         for container in replicas["template"]["spec"]["containers"]:
             container["command"] += ["--only", "train"]
     return job
-
-
-def _ours(job: dict[str, Any]) -> dict[str, Any]:
-    """Let a job go with the pod of this task, should that be killed before it can delete the job."""
-    name, uid = (os.environ.get(f"{key}") for key in ("KFP_POD_NAME", "KFP_POD_UID"))
-    if name and uid:
-        job["metadata"]["ownerReferences"] = [{"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}]
-    return job
-
-
-@contextlib.contextmanager
-def _cancellable() -> Iterator[None]:
-    """Stop the block when KFP cancels the run: it sends SIGTERM."""
-
-    def stop(*_: object) -> None:
-        raise _Cancelled
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    except _Cancelled:
-        raise Stopped("the run was cancelled, and the training's job with it") from None
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -1,12 +1,17 @@
-"""Tells in a task's log what a distributed training does, on a cluster or on this machine."""
+"""Tells in a task's log what a distributed training or a search does, on a cluster or on this machine."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from parak8s.components.runtime import SENTENCE
 from parak8s.secrets import redacted
+
+if TYPE_CHECKING:
+    from parak8s.katib.local.reading import Search
+    from parak8s.katib.local.trials import Trial
 
 
 def say(line: str) -> None:
@@ -15,7 +20,7 @@ def say(line: str) -> None:
 
 
 class OfCluster:
-    """A narrator of :mod:`parak8s.cluster.jobs`."""
+    """A narrator of :mod:`parak8s.cluster.jobs` and :mod:`parak8s.cluster.searches`; a step is a replica or a trial."""
 
     def started(self, step: str) -> None:
         """Tell that a replica begins."""
@@ -69,6 +74,32 @@ class OfThisMachine:
         if code and then != "stopped":
             self.endings[replica] = redacted(f"{replica}: ended with exit code {code}{why}")
         say(f"{replica} ended with exit code {code}{why}; {then}" if code else f"{replica} is done")
+
+    def told(self, sentence: str) -> None:
+        """Tell what the engine says."""
+        say(sentence)
+
+
+class OfSearchHere:
+    """A narrator of :mod:`parak8s.katib.local`."""
+
+    def opened(self, search: Search, trials: Sequence[Trial]) -> None:
+        """Tell how far an earlier attempt came."""
+        say(f"{search.name}: {len(trials)} trials are known" if trials else f"{search.name} begins")
+
+    def began(self, trial: Trial) -> None:
+        """Tell the point of a trial."""
+        point = ", ".join(f"{name}={value}" for name, value in trial.suggestion.assignments.items())
+        say(f"{trial.name} begins: {point}")
+
+    def measured(self, trial: Trial, metric: str, value: str) -> None:
+        """Say nothing: the trial's log has it."""
+
+    def ended(self, trial: Trial) -> None:
+        """Tell how a trial ended."""
+        value = "" if trial.value is None else f" with {trial.value:.6g}"
+        reason = "" if trial.state in ("Succeeded", "EarlyStopped") else f": {trial.message}"
+        say(f"{trial.name} is {trial.state}{value}{reason}")
 
     def told(self, sentence: str) -> None:
         """Tell what the engine says."""

@@ -34,6 +34,7 @@ class Request:
         overrides: ``path=value`` each.
         points: YAML with named points; None for the experiment itself.
         parallelism: Points that train at the same time.
+        tune: Search first, and go on with the best point.
     """
 
     experiment: Experiment
@@ -41,22 +42,33 @@ class Request:
     overrides: tuple[str, ...] = ()
     points: str | None = None
     parallelism: int = 4
+    tune: bool = False
 
     @classmethod
     def read(
-        cls, file: Path, overrides: Sequence[str] = (), points: Path | None = None, parallelism: int = 4
+        cls,
+        file: Path,
+        overrides: Sequence[str] = (),
+        points: Path | None = None,
+        parallelism: int = 4,
+        *,
+        tune: bool = False,
     ) -> Request:
-        """Return the request for an experiment file, and for the points in another file.
+        """Return the request for an experiment file, for the points in another file, or for its section ``search``.
 
         Raises:
-            InputError: A file breaks a rule, holds a password, or a point does.
+            InputError: A file breaks a rule, holds a password, or a point does; or there is nothing to search.
         """
+        if tune and points is not None:
+            raise InputError("--tune and --points: a search makes its own points; give one of both")
         text = documents.read_text(file)
         experiment = parse(text, str(file), overrides)
+        if tune and experiment.search is None:
+            raise InputError(f"{file}: has no section search; --tune needs one: an objective, and parameters")
         named = documents.read_text(points) if points else None
         if named is not None:
             read_points(experiment, named, str(points))
-        request = cls(experiment, text, tuple(overrides), named, parallelism)
+        request = cls(experiment, text, tuple(overrides), named, parallelism, tune)
         request.refuse_passwords(file, points)
         request.refuse_length(file, points)
         return request
@@ -64,7 +76,8 @@ class Request:
     @property
     def name(self) -> str:
         """Name of the pipeline."""
-        return f"{self.experiment.name}-sweep" if self.points else self.experiment.name
+        kind = "-sweep" if self.points else "-tune" if self.tune else ""
+        return f"{self.experiment.name}{kind}"
 
     @property
     def monitor(self) -> str:
@@ -100,27 +113,32 @@ class Request:
 
 def graph(request: Request, folder: Path) -> BaseComponent:
     """Return the pipeline; the components with the user's own code are written into the empty ``folder``."""
-    from parak8s.pipelines.graph import experiment_pipeline, sweep_pipeline
+    from parak8s.pipelines.graph import experiment_pipeline, search_pipeline, sweep_pipeline
     from parak8s.pipelines.own_code import carriers_of
 
     experiment = request.experiment
     own_code = carriers_of(experiment, folder)
     given = (request.name, request.text, shlex.join(request.overrides))
     if request.points is None:
-        return experiment_pipeline(*given, experiment.compute, own_code)
+        make = search_pipeline if request.tune else experiment_pipeline
+        return make(*given, experiment.compute, own_code)
     return sweep_pipeline(
         *given, request.points, experiment.compute, own_code, monitor=request.monitor, parallelism=request.parallelism
     )
 
 
-def _refuse_unshared(request: Request) -> None:
-    """Refuse replicas that would share no folder on a cluster; on this machine they share its disk."""
+def _refuse_unrunnable(request: Request) -> None:
+    """Refuse what no cluster could run: replicas that share no folder, trials that cannot be made."""
     from parak8s.tfjobs import building, checks
 
     compute = request.experiment.compute
     if compute.distributed:
         directory = checks.default_directory(compute, request.experiment.name)
         checks.refuse_unshared(compute, directory, sum(building.replicas_of(compute).values()))
+    if request.tune:  # what Katib or the trials would refuse is better known before
+        from parak8s.katib.building import katib_experiment
+
+        katib_experiment(request.experiment)
 
 
 def documents_for(request: Request) -> list[dict[str, Any]]:
@@ -157,7 +175,7 @@ def manifests(request: Request, namespace: str | None = None) -> str:
     """
     from parak8s.components import spec
 
-    _refuse_unshared(request)
+    _refuse_unrunnable(request)
     pipeline_spec, *platform_spec = documents_for(request)
     version = f"{request.name}-{provenance.digest([pipeline_spec, platform_spec])[:12]}"
     place = {"namespace": namespace} if namespace else {}
@@ -178,7 +196,7 @@ def write(request: Request, path: Path) -> int:
     Raises:
         InputError: ``path`` is a folder, the pipeline is larger than a cluster takes, or replicas share no volume.
     """
-    _refuse_unshared(request)
+    _refuse_unrunnable(request)
     if path.is_dir():
         raise InputError(f"{path}: a folder; name a file in it, such as {path / request.name}.yaml")
     text = compiled(request)

@@ -23,6 +23,7 @@ from parak8s.components.record import record
 from parak8s.components.register import register
 from parak8s.components.report import report
 from parak8s.components.train import train
+from parak8s.components.tune import tune
 from parak8s.experiment import Compute
 from parak8s.pipelines.resources import of_the_job, place
 
@@ -47,10 +48,34 @@ def experiment_pipeline(
     def pipeline(experiment: str = text, overrides: str = overrides) -> None:
         with dsl.ExitHandler(placed(outcome(experiment=experiment, overrides=overrides)), name="experiment"):
             code = _brought_along(placed, own_code)
-            known = placed(configure(experiment=experiment, overrides=overrides, **code)).outputs
-            dataset = placed(ingest(settings=known["ingest"], **code)).outputs["dataset"]
-            trained = placed(_train(compute, settings=known["train"], dataset=dataset, **code))
-            _release(placed, known, dataset, trained.outputs["training"], code)
+            _point(placed, compute, code, experiment=experiment, overrides=overrides)
+
+    return pipeline
+
+
+def search_pipeline(
+    name: str, text: str, overrides: str, compute: Compute, own_code: Sequence[Callable[..., Any]] = ()
+) -> BaseComponent:
+    """Return the pipeline that searches the space of an experiment and goes on with the best point.
+
+    tune -> configure -> ingest -> train and so on, as :func:`experiment_pipeline`.
+
+    Args:
+        name: Of the pipeline.
+        text: Experiment file with a section ``search`` that the run form shows first.
+        overrides: Overrides that it shows first.
+        compute: What each task and each trial gets.
+        own_code: Components that bring modules of the user's own along, see :func:`own_code.carriers_of`.
+    """
+    placed = partial(place, compute=compute)
+
+    @dsl.pipeline(name=name, description=f"A search by the experiment {name}, and its best point as its model.")
+    def pipeline(experiment: str = text, overrides: str = overrides) -> None:
+        with dsl.ExitHandler(placed(outcome(experiment=experiment, overrides=overrides)), name="search"):
+            code = _brought_along(placed, own_code)
+            given = {"experiment": experiment, "overrides": overrides, **code}
+            best = placed(tune(compute=of_the_job(compute), **given)).outputs["best"]
+            _point(placed, compute, code, experiment=best)
 
     return pipeline
 
@@ -98,6 +123,14 @@ def sweep_pipeline(
             _release(placed, best.outputs, dataset, best.outputs["training"], code)
 
     return pipeline
+
+
+def _point(placed: Callable[[Any], Any], compute: Compute, code: Mapping[str, Any], **configured: Any) -> None:
+    """Take one point from its data to a registered model; ``configured`` are the inputs of configure."""
+    known = placed(configure(**configured, **code)).outputs
+    dataset = placed(ingest(settings=known["ingest"], **code)).outputs["dataset"]
+    trained = placed(_train(compute, settings=known["train"], dataset=dataset, **code))
+    _release(placed, known, dataset, trained.outputs["training"], code)
 
 
 def _train(compute: Compute, **inputs: Any) -> Any:

@@ -20,8 +20,8 @@ from parak8s.steps.pretrained import pinned
 from parak8s.tfjobs.building import replicas_of
 
 ORDER = (
-    *("own-code", "configure", "points", "ingest", *TRAINS, "keep-best", "calibrate", "evaluate", "gate", "report"),
-    *("register", "record", "outcome"),
+    *("own-code", "tune", "configure", "points", "ingest", *TRAINS, "keep-best", "calibrate", "evaluate", "gate"),
+    *("report", "register", "record", "outcome"),
 )
 """Tasks of all pipelines, in the order in which they run."""
 

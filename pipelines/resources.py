@@ -20,7 +20,11 @@ NEVER_CACHED = ("configure", "keep-best", "gate", "report", "register", "record"
 """Tasks that look at the world outside their inputs or write to it, and one whose outputs say who won."""
 
 TRAINS = ("train", "distributed-train")
-"""Tasks that get accelerators and the chosen nodes; those of the second go to the job that it creates."""
+"""Tasks that train one point."""
+CREATES = ("distributed-train", "tune")
+"""Tasks that create jobs; what they are given goes to these, but for variables and volumes, which both get."""
+ACCELERATED = (*TRAINS, "tune")
+"""Tasks that get accelerators and the chosen nodes."""
 
 NUMBER = re.compile(r"-\d+$")
 """What KFP adds to the second and further tasks of one name."""
@@ -45,7 +49,7 @@ def resources_of(task: str, compute: Compute) -> Resources:
     """Return the resources of a task: all for the training, no accelerator for the rest, little for light ones."""
     if task in LIGHT:
         return Resources(min(1.0, compute.cpus), "2Gi", 0)
-    return Resources(compute.cpus, compute.memory, compute.gpus if task in TRAINS else 0)
+    return Resources(compute.cpus, compute.memory, compute.gpus if task in ACCELERATED else 0)
 
 
 def place(task: PipelineTask, compute: Compute) -> PipelineTask:
@@ -65,8 +69,8 @@ def place(task: PipelineTask, compute: Compute) -> PipelineTask:
     if name in NEVER_CACHED:
         task.set_caching_options(False)
     _on_kubernetes(task, compute)
-    if name in TRAINS:
-        _with_accelerators(task, wanted, compute, is_job=name != "train")
+    if name in ACCELERATED:
+        _with_accelerators(task, wanted, compute, is_job=name in CREATES)
     return task
 
 

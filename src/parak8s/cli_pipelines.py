@@ -24,6 +24,7 @@ Points = Annotated[
     typer.Option("--points", metavar="POINTS", help="File with named points: train each of them, keep the best."),
 ]
 Parallelism = Annotated[int, typer.Option(min=1, help="Points that train at the same time.")]
+Tune = Annotated[bool, typer.Option("--tune", help="Search the section search first; go on with the best point.")]
 
 
 def _namespace(name: str | None) -> str | None:
@@ -58,16 +59,17 @@ def compile_(
     overrides: Overrides = None,
     points: Points = None,
     parallelism: Parallelism = 4,
+    tune: Tune = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="PATH", help="Default: NAME.yaml in this folder.")
     ] = None,
 ) -> None:
-    """Compile the experiment, or a sweep of named points, to a pipeline for the dashboard and for kfp."""
+    """Compile the experiment, a sweep of named points, or a search, to a pipeline for the dashboard and for kfp."""
     from parak8s.pipelines import sdk
     from parak8s.pipelines.compiling import Request, write
 
     sdk.import_without_client()
-    request = Request.read(file, overrides or (), points, parallelism)
+    request = Request.read(file, overrides or (), points, parallelism, tune=tune)
     target = output or Path(f"{request.name}.yaml")
     size = write(request, target)
     typer.echo(f"pipeline    {target} ({size:,} bytes)")
@@ -78,6 +80,7 @@ def submit(
     overrides: Overrides = None,
     points: Points = None,
     parallelism: Parallelism = 4,
+    tune: Tune = False,
     host: Annotated[str | None, typer.Option(help="Address of KFP. Default: KF_PIPELINES_ENDPOINT.")] = None,
     namespace: Namespace = None,
     token_file: Annotated[Path | None, typer.Option(help="File with a token, read again for every request.")] = None,
@@ -90,11 +93,11 @@ def submit(
     ] = False,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Reuse finished tasks.")] = True,
 ) -> None:
-    """Run the experiment, or a sweep of named points, on Kubeflow Pipelines."""
+    """Run the experiment, a sweep of named points, or a search, on Kubeflow Pipelines."""
     from parak8s.cluster import Target, connect
     from parak8s.pipelines.compiling import Request, write
 
-    request = Request.read(file, overrides or (), points, parallelism)
+    request = Request.read(file, overrides or (), points, parallelism, tune=tune)
     if recurring and request.experiment.schedule is None:
         raise InputError(
             f"{file}: has no section schedule; write when to run, such as schedule: {{cron: '30 2 * * *'}}"
@@ -177,6 +180,7 @@ def pipeline_manifest(
     overrides: Overrides = None,
     points: Points = None,
     parallelism: Parallelism = 4,
+    tune: Tune = False,
     namespace: Namespace = None,
 ) -> None:
     """Print Pipeline and PipelineVersion (pipelines.kubeflow.org/v2beta1)."""
@@ -184,4 +188,4 @@ def pipeline_manifest(
     from parak8s.pipelines.compiling import Request, manifests
 
     sdk.import_without_client()
-    typer.echo(manifests(Request.read(file, overrides or (), points, parallelism), namespace), nl=False)
+    typer.echo(manifests(Request.read(file, overrides or (), points, parallelism, tune=tune), namespace), nl=False)
