@@ -674,6 +674,12 @@ def test_the_shipped_objects_are_fresh_and_katib_would_take_them(name: str) -> N
     assert "namespace" not in shipped["metadata"]  # the form of the dashboard puts in its own
 
 
+@pytest.mark.parametrize("name", ["ecg", "xray", "ecg-hundred"])
+def test_a_reader_of_newer_yaml_finds_text_where_text_was_meant(name: str) -> None:
+    text = (SHIPPED / f"{name}.yaml").read_text(encoding="utf-8")
+    assert documents.parse(text, name).data == yaml.safe_load(text)  # 1e-05 is a number for Kubernetes, not for PyYAML
+
+
 def test_a_hundred_trials_are_shipped() -> None:
     assert {path.stem for path in SHIPPED.glob("*.yaml")} == {"ecg", "xray", "ecg-hundred"}
     assert yaml.safe_load((SHIPPED / "ecg-hundred.yaml").read_text())["spec"]["maxTrialCount"] == 100
