@@ -5,6 +5,7 @@ KFP's own writer puts the default values of the parameters into a comment, which
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -13,12 +14,17 @@ if TYPE_CHECKING:
     from kfp.dsl.base_component import BaseComponent
 
 
+_NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+"""Text that Kubernetes' reader of YAML takes for a number without quotes; PyYAML does not know 1e-05."""
+
+
 class _Dumper(yaml.CSafeDumper):
     """Writes text of several lines as a block."""
 
 
 def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+    style = "|" if "\n" in value else "'" if _NUMBER.fullmatch(value) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
 _Dumper.add_representer(str, _text)

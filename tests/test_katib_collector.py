@@ -17,7 +17,7 @@ numbers = st.floats(allow_nan=True, allow_infinity=True)
 
 def record(**values: float) -> Record:
     usual = dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "val_f1", "learning_rate"), 0.5)
-    return Record(epoch=3, seconds=1.5, timestamp_ms=1_795_371_691_057, stage=1, **{**usual, **values})  # type: ignore[arg-type]
+    return Record(epoch=3, seconds=1.5, timestamp_ms=1_795_371_691_057, stage=1, **{**usual, **values})
 
 
 @given(numbers, numbers)

@@ -46,7 +46,7 @@ def test_a_goal_ends_the_search(tmp_path: Path) -> None:
 
 
 def test_a_grid_that_is_walked_through_ends_the_search(tmp_path: Path) -> None:
-    done = local.run(experiment(algorithm="grid", maxTrialCount=50), tmp_path)
+    done = local.run(experiment(algorithm="grid", maxTrialCount=None), tmp_path)
     assert holding(done)["Succeeded"] == "ExperimentSuggestionEndReached"
     assert done["status"]["trialsSucceeded"] == 9
 
@@ -82,8 +82,8 @@ def test_a_deaf_trial_is_killed_when_its_grace_is_over(tmp_path: Path) -> None:
 
 
 def test_more_failed_trials_than_are_borne_fail_the_search(tmp_path: Path) -> None:
-    spec = {"maxTrialCount": 50, "maxFailedTrialCount": 2, "parallelTrialCount": 1}
-    done = local.run(experiment(python("raise SystemExit('${trialParameters.x}')"), **spec), tmp_path)
+    wrong = python("raise SystemExit('${trialParameters.x}')")
+    done = local.run(experiment(wrong, maxTrialCount=50, maxFailedTrialCount=2, parallelTrialCount=1), tmp_path)
     assert holding(done)["Failed"] == "ExperimentMaxFailedTrialsReached"
     assert done["status"]["trialsFailed"] == 3
     assert "currentOptimalTrial" not in done["status"]
@@ -210,8 +210,8 @@ def test_a_killed_search_goes_on_and_ends_as_one_that_was_not(tmp_path: Path) ->
     slow = PARABOLA + "\nimport time; time.sleep(0.2)"
     space = [{"name": "x", "parameterType": "double", "feasibleSpace": {"min": "-1", "max": "1"}}]
     wanted = experiment(
-        python(slow), algorithm="tpe", settings={"random_state": "7", "n_startup_trials": "2"}, maxTrialCount=14,
-        parameters=space,
+        python(slow), algorithm="multivariate-tpe", settings={"random_state": "7", "n_startup_trials": "2"},
+        maxTrialCount=14, parameters=space,
     )  # fmt: skip
     local.run(wanted, tmp_path / "whole")
     (tmp_path / "q.yaml").write_text(yaml.safe_dump(wanted))

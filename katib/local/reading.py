@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from parak8s.errors import InputError
+from parak8s.experiment.algorithms import check
 from parak8s.experiment.mistakes import shown
 from parak8s.katib.local.collector import DEFAULT_FILTER, Format
 from parak8s.katib.local.parameters import read_parameters
@@ -21,6 +22,8 @@ from parak8s.tfjobs.local.fields import Fields
 
 RESUMABLE = ("LongRunning", "FromVolume")
 STDOUT_FILE = "/var/log/katib/metrics.log"
+ENDING = ("grid", "hyperband")
+"""Algorithms that end by themselves."""
 PARALLEL = 3
 """Katib's default of parallelTrialCount."""
 
@@ -118,7 +121,7 @@ def read(values: Mapping[str, Any]) -> Search:
     spec.only(_SPEC)
     if spec.values.get("nasConfig"):
         raise spec.wrong("nasConfig", "a laptop searches parameters, no architectures; remove it")
-    objective = _objective(spec.inner("objective"))
+    objective = read_objective(spec.inner("objective"))
     algorithm = spec.inner("algorithm")
     name, settings = algorithm.text("algorithmName"), _settings(algorithm)
     space = read_parameters(spec)
@@ -154,7 +157,12 @@ def _name(metadata: Fields) -> str:
     return name
 
 
-def _objective(fields: Fields) -> Objective:
+def read_objective(fields: Fields) -> Objective:
+    """Read ``spec.objective``.
+
+    Raises:
+        InputError: It breaks a rule of Katib.
+    """
     if not fields.values:
         raise InputError(f"{fields.path}: missing; write type and objectiveMetricName")
     fields.only(("type", "goal", "objectiveMetricName", "additionalMetricNames", "metricStrategies"))
@@ -229,3 +237,11 @@ def _refuse_contradictions(search: Search) -> None:
     for name, count in (("parallelTrialCount", search.parallel), ("maxFailedTrialCount", search.most_failed)):
         if search.most is not None and count is not None and count > search.most:
             raise InputError(f"spec.{name}: must be at most maxTrialCount ({search.most}), got {count}")
+    found = check(search.algorithm, search.settings, search.space, parallel=search.parallel, trials=search.most)
+    if found:
+        where = f"spec.algorithm ({search.algorithm}): "
+        raise InputError(
+            where + "; ".join(f"{each.path}: {each.message}" if each.path else each.message for each in found)
+        )
+    if search.most is None and search.algorithm not in ENDING:
+        raise InputError(f"spec.maxTrialCount: missing; {search.algorithm} has no end of its own, write one")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import hashlib
 import logging
 import os
 import re
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,9 +93,20 @@ def connect(uri: str, *, create: bool = True) -> MlflowClient:
             _ping(uri)
         from mlflow import MlflowClient
 
-        client = MlflowClient(uri, registry_uri=uri)
-        client.search_experiments(max_results=1)
+        with _one_at_a_time(file) if file else contextlib.nullcontext():
+            client = MlflowClient(uri, registry_uri=uri)
+            client.search_experiments(max_results=1)
     return client
+
+
+@contextlib.contextmanager
+def _one_at_a_time(file: Path) -> Iterator[None]:
+    """Let one process at a time make the tables of a new SQLite file: two would trip over each other's migration."""
+    digest = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:16]
+    path = Path(tempfile.gettempdir(), f"parak8s-mlflow-{os.getuid()}-{digest}.lock")
+    with path.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager
@@ -105,6 +119,7 @@ def reaching(uri: str, settings: Mapping[str, str] = PATIENT) -> Iterator[None]:
     """
     with _environment(settings):
         import requests
+        from alembic.util import CommandError
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
@@ -115,6 +130,7 @@ def reaching(uri: str, settings: Mapping[str, str] = PATIENT) -> Iterator[None]:
                 MlflowException,
                 SQLAlchemyError,
                 requests.RequestException,
+                CommandError,
             ) as error:
                 # The error's own text may hold the address with its password, and --debug would print it.
                 cause = error if redacted(uri) == uri else None
