@@ -3,7 +3,7 @@
 The same points of experiments/ecg-hundred.yaml, two at a time, three ways:
 
 - engine: ``parak8s tune``: suggestions, journal, status, metrics, a nested MLflow run with its model for each trial;
-- bare: two processes that call ``steps.train.train`` in a loop, and do nothing else;
+- bare: a pool of two processes that call ``steps.train.train``, and do nothing else;
 - cold: a process of its own for each trial (``parak8s step trial``), as without warm workers.
 
 Each way is timed after its warm-up: engine and bare from the end of each process's first trial on.
@@ -12,7 +12,9 @@ Each way is timed after its warm-up: engine and bare from the end of each proces
 from __future__ import annotations
 
 import argparse
+import gc
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -32,11 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=24, help="of engine and bare")
     parser.add_argument("--cold", type=int, default=6, help="trials of the way without warm workers")
-    parser.add_argument("--bare", nargs=2, metavar=("POINTS", "DATASET"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.bare:
-        bare(json.loads(arguments.bare[0]), Path(arguments.bare[1]))
-        return
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
@@ -86,30 +84,23 @@ def spread(ends: Sequence[float]) -> float:
 
 def side_by_side(points: list[list[str]], dataset: Path) -> list[float]:
     """Return when each training ended, in bare processes that share the points."""
-    command = [sys.executable, __file__, "--bare"]
-    shares = [json.dumps(points[number::TOGETHER]) for number in range(TOGETHER)]
-    processes = [
-        subprocess.Popen([*command, share, str(dataset.absolute())], stdout=subprocess.PIPE, text=True)
-        for share in shares
-    ]
-    return [float(line) for process in processes for line in process.communicate()[0].splitlines()]
+    with multiprocessing.get_context("spawn").Pool(TOGETHER) as pool:
+        return pool.starmap(bare, [(point, dataset.absolute()) for point in points], chunksize=1)
 
 
-def bare(points: list[list[str]], dataset: Path) -> None:
-    """Train each point, and print when it ended."""
-    import gc
-
+def bare(point: list[str], dataset: Path) -> float:
+    """Train a point; return when it ended."""
     from parak8s import loading
     from parak8s.steps.train import train
 
-    for overrides_ in points:
-        with tempfile.TemporaryDirectory() as folder:
-            train(loading.load(FILE, overrides_), dataset, Path(folder))
-        print(time.time(), flush=True)
-        import keras
+    with tempfile.TemporaryDirectory() as folder:
+        train(loading.load(FILE, point), dataset, Path(folder))
+    ended = time.time()
+    import keras
 
-        keras.backend.clear_session()
-        gc.collect()
+    keras.backend.clear_session()
+    gc.collect()
+    return ended
 
 
 def cold(points: list[list[str]]) -> float:

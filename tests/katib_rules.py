@@ -1,6 +1,6 @@
 """Katib's rules for printed metrics, said again as its Go code has them, for comparison with ours.
 
-Source: kubeflow/katib, pkg/metricscollector/v1beta1/file-metricscollector/file-metricscollector.go (parseLogsInTextFormat)
+Source: kubeflow/katib, pkg/metricscollector/v1beta1, file-metricscollector.go (parseLogsInTextFormat)
 and common/const.go (DefaultFilter). Written from those rules and not from parak8s.katib.local.collector.
 """
 

@@ -29,7 +29,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 def test_help_names_every_command(terminal: Terminal) -> None:
     commands = (
         *("run", "step", "validate", "schema", "diff", "show", "report", "plan", "compile", "submit"),
-        *("distribute", "manifest"),
+        *("distribute", "tune", "manifest"),
     )
     assert terminal("--help") == 0
     assert [line.split()[0] for line in terminal.out.partition("Commands:\n")[2].splitlines()] == list(commands)
@@ -51,7 +51,7 @@ def test_version_is_that_of_the_package(terminal: Terminal) -> None:
         (["run", "a.yaml", "b.yaml"], "unexpected extra argument"),
         (["validate", "--bogus", "x.yaml"], "No such option: --bogus"),
         (["run", "x.yaml", "-s"], "requires an argument"),
-        (["step", "x.yaml"], "Missing argument"),
+        (["step"], "Missing argument"),
         ([], "Usage: parak8s"),
     ],
 )
@@ -63,10 +63,10 @@ def test_a_wrong_usage_is_explained_and_exits_with_2(terminal: Terminal, argumen
 
 
 def test_an_unknown_step_is_refused_with_the_nearest(terminal: Terminal) -> None:
-    assert terminal("step", "trian", "x.yaml") == 2
+    assert terminal("step", "trani", "x.yaml") == 2
     assert terminal.err == (
-        "parak8s: no step 'trian'; did you mean 'train'? "
-        "allowed: calibrate, evaluate, gate, ingest, register, train\n"
+        "parak8s: no step 'trani'; did you mean 'train'? "
+        "allowed: calibrate, evaluate, gate, ingest, register, train, trial\n"
     )  # fmt: skip
 
 

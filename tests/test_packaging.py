@@ -39,7 +39,7 @@ def test_every_package_on_disk_is_installed_and_no_other() -> None:
 
 
 def test_every_mapped_package_has_its_folder() -> None:
-    rooms = {f"parak8s.{room}": room for room in ("components", "data", "models", "pipelines", "tfjobs")}
+    rooms = {f"parak8s.{room}": room for room in ("components", "data", "katib", "models", "pipelines", "tfjobs")}
     assert setuptools()["package-dir"] == {"parak8s": "src/parak8s", **rooms}
     for package, folder in setuptools()["package-dir"].items():
         assert (ROOT / folder / "__init__.py").is_file(), package

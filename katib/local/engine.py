@@ -87,7 +87,7 @@ class Engine:
         if any(trial.value is not None and search.objective.reaches(trial.value) for trial in ended):
             return words.GOAL
         failed = sum(trial.state in ("Failed", "MetricsUnavailable") for trial in ended)
-        if search.most_failed is not None and failed > search.most_failed:
+        if search.most_failed is not None and failed and failed >= search.most_failed:
             return words.FAILED
         if search.most is not None and len(ended) >= search.most:
             return words.MOST

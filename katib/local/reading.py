@@ -73,7 +73,7 @@ class Search:
         metrics_file: Where it writes them; empty for standard output.
         parallel: Trials at the same time.
         most: Trials after which the search is over; None for as many as the algorithm has.
-        most_failed: Failed trials that are borne; None for any number.
+        most_failed: Failed trials with which the search has failed; None: any number are borne.
         resume: LongRunning, FromVolume or Never.
         stopping: Settings of ``medianstop``; None where no trial is stopped early.
         left_out: What is there and means nothing on a laptop.

@@ -15,7 +15,7 @@ from parak8s.katib.local.suggestions.algorithm import State
 from parak8s.katib.local.trials import Trial, now
 
 GOAL, MOST, EXHAUSTED = "ExperimentGoalReached", "ExperimentMaxTrialsReached", "ExperimentSuggestionEndReached"
-FAILED = "ExperimentMaxFailedTrialsReached"
+FAILED = "ExperimentFailed"
 ENDINGS = {
     GOAL: ("Succeeded", "Experiment has succeeded because Objective goal has reached"),
     MOST: ("Succeeded", "Experiment has succeeded because max trial count has reached"),

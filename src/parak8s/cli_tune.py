@@ -52,12 +52,13 @@ def tune(
     """Search the space of the section search: the very Experiment that Katib gets. A killed search goes on."""
     from parak8s.tuning.wanted import Wanted
 
-    wanted = Wanted.read(file, overrides or [], trials=trials, name=name, namespace=namespace)
+    there = engine is Engine.KATIB
+    wanted = Wanted.read(file, overrides or [], trials=trials, name=name, namespace=namespace, on_cluster=there)
     if promote and wanted.point is None:
         raise InputError(f"--promote: {file} is no experiment file; there is nothing to write the best point into")
     if delete_on_stop and not wait:
         raise InputError("--delete-on-stop goes with --wait: who does not follow the search cannot stop it")
-    if engine is Engine.KATIB:
+    if there:
         if promote:
             raise InputError("--promote goes with --engine local; on a cluster: parak8s compile FILE --tune")
         from parak8s.tuning.there import search_there

@@ -23,7 +23,8 @@ OUTSIDE = (
 """Paths that do not change the numbers: where it runs, who keeps it, who judges it. The data counts by its digest."""
 
 PACKAGES = (
-    *("parak8s", "parak8s.components", "parak8s.data", "parak8s.models", "parak8s.pipelines", "parak8s.tfjobs"),
+    *("parak8s", "parak8s.components", "parak8s.data", "parak8s.katib", "parak8s.models", "parak8s.pipelines"),
+    "parak8s.tfjobs",
 )
 """Packages whose source is the code version; those that a checkout keeps in folders of their own are named."""
 

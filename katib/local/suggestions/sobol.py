@@ -16,11 +16,12 @@ class Sobol:
 
     It begins with the middle of the space, as Katib's goptuna does: the sequence's own first point, the least value of
     every parameter, is left out. Its dimensions are the parameters in their order (goptuna: by name). Values of a list
-    and steps share the interval evenly (goptuna never reaches the largest whole number of a range). No settings.
+    and steps share the interval evenly (goptuna never reaches the largest whole number of a range). ``random_state`` is
+    taken, and changes nothing.
     """
 
     def __init__(self, problem: Problem) -> None:
-        Settings("sobol", problem, ())
+        Settings("sobol", problem, ("random_state",))
         self._scales = [Scale(parameter) for parameter in problem.space]
 
     def horizon(self, number: int) -> int:  # noqa: ARG002 - part of the protocol

@@ -57,7 +57,8 @@ def train(
     with distribution.strategy(experiment, dataset, training, together, kind) as (strategy, watching):
         leads = together is None or together.team.leads
         boards = [TensorBoard(training)] if experiment.training.tensorboard and leads else []
-        outcome, history, model = _fitted(experiment, dataset, training, [*watching, *boards, *observers], strategy, start)
+        told = [*watching, *boards, *observers]
+        outcome, history, model = _fitted(experiment, dataset, training, told, strategy, start)
     if leads:
         model.save(training / "model.keras")
         files.write_json(training / "history.json", history)

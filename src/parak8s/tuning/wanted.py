@@ -40,8 +40,9 @@ class Wanted:
         trials: int | None = None,
         name: str | None = None,
         namespace: str | None = None,
+        on_cluster: bool = False,
     ) -> Wanted:
-        """Read a file of either kind.
+        """Read a file of either kind; for a cluster also with what only a cluster needs.
 
         Raises:
             InputError: It is neither, or breaks a rule.
@@ -50,7 +51,9 @@ class Wanted:
         if foreign is None:
             point = loading.load(file, [*overrides, *_counted(file, overrides, trials)])
             given = dict(space.parse_override(text) for text in overrides)
-            return cls(file, katib_experiment(point, namespace=namespace, name=name), point, given)
+            return cls(
+                file, katib_experiment(point, namespace=namespace, name=name, on_cluster=on_cluster), point, given
+            )
         if overrides:
             raise InputError(f"{file} is an Experiment of Katib: -s goes with an experiment file")
         metadata = {"name": name, "namespace": namespace}
