@@ -33,7 +33,7 @@ class Row:
         rank: From 1.
         trial: Its name.
         objective: Its value, to six digits.
-        parameters: The values, in the order of :attr:`Board.parameters`, numbers to four digits.
+        parameters: The values, in the order of :attr:`Board.parameters`, numbers to three digits.
         time: How long it ran, or empty.
         state: In plain words.
     """
@@ -89,22 +89,31 @@ def _row(rank: int, trial: TrialRecord, search: Search, paths: tuple[str, ...]) 
 
 
 def leaderboard(search: Search, rows: int = 10) -> Table:
-    """Return the best ``rows`` trials as a table for the terminal, below it a line about those without a value."""
+    """Return the best ``rows`` trials as a table for the terminal, below it a line about those without a value.
+
+    Trials are named without the search's name before them; ``◦`` marks those that were stopped early.
+    """
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
     made, line = board(search, rows), failed_line(search)
-    table = Table(box=box.SIMPLE_HEAD, caption=escape(line) or None, caption_justify="left", caption_style="dim")
-    table.add_column("rank", justify="right")
-    table.add_column("trial", overflow="fold")
-    table.add_column(escape(search.objective), justify="right", style="bold")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        caption=escape(line) or None,
+        caption_justify="left",
+        caption_style="dim",
+    )
+    table.add_column("trial", no_wrap=True)
+    table.add_column(escape(search.objective), justify="right", style="bold", no_wrap=True)
     for name in made.parameters.values():
-        table.add_column(escape(name), justify="right", overflow="fold")
-    table.add_column("time", justify="right")
-    table.add_column("state")
+        table.add_column(escape(name).replace("_", "_\n"), justify="right", overflow="ellipsis")  # headers of two lines
+    table.add_column("time", justify="right", no_wrap=True)
     for row in made.rows:
-        cells = (str(row.rank), row.trial, row.objective, *row.parameters, row.time, row.state)
+        mark = "◦" if row.state == STATES["EarlyStopped"] else ""
+        trial = row.trial.removeprefix(f"{search.name}-")
+        cells = (trial, row.objective + mark, *row.parameters, row.time)
         table.add_row(*map(escape, cells), style="green" if row.rank == 1 else None)
     return table
 
@@ -146,7 +155,7 @@ def shown(search: Search, trial: TrialRecord) -> dict[str, str]:
     """Return the assignments of a trial, rounded and shortened for people."""
     ranges = {parameter.name for parameter in search.space if parameter.kind == "double"}
     return {
-        path: f"{float(text):.4g}" if path in ranges else shortened(text) for path, text in trial.assignments.items()
+        path: f"{float(text):.3g}" if path in ranges else shortened(text) for path, text in trial.assignments.items()
     }
 
 

@@ -57,7 +57,7 @@ def train(
     with distribution.strategy(experiment, dataset, training, together, kind) as (strategy, watching):
         leads = together is None or together.team.leads
         boards = [TensorBoard(training)] if experiment.training.tensorboard and leads else []
-        told = [*watching, *boards, *observers]
+        told: list[Observer] = [*watching, *boards, *observers]
         outcome, history, model = _fitted(experiment, dataset, training, told, strategy, start)
     if leads:
         model.save(training / "model.keras")
