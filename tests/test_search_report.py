@@ -195,7 +195,7 @@ def test_the_best_rows_are_rounded_for_people() -> None:
     rate = {RATE.name: "0.0016254547001655", FILTERS.name: "16", BATCH.name: "64", OPTIMIZER.name: "s" * 80}
     found = search([trial(0, 0.9), trial(1, 0.98765432, assignments=rate, state="EarlyStopped"), trial(2, 0.5)])
     assert board(found, 2).rows == (
-        Row(1, "ecg-0001", "0.987654", ("0.001625", "16", "64", "s" * 59 + "…"), "1 min 0 s", "stopped early"),
+        Row(1, "ecg-0001", "0.987654", ("0.00163", "16", "64", "s" * 59 + "…"), "1 min 0 s", "stopped early"),
         Row(2, "ecg-0000", "0.9", ("0.001", "16", "64", "adam"), "1 min 0 s", "succeeded"),
     )
 

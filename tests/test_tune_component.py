@@ -326,3 +326,32 @@ def test_the_task_itself_loads_no_tensorflow(cluster: Cluster) -> None:
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[-1] == "no tensorflow"
+
+
+# The component without a cluster
+
+
+def test_under_kfps_local_runner_the_laptop_engine_searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    small = TEXT.replace("beats=300", "beats=600").replace('tracking: {uri: "http://mlflow:5000"}\n', "")
+    small = small.replace("model: {builder: deep_cnn}", "model: {builder: deep_cnn, params: {filters: 2, blocks: 1}}")
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from kfp import local\n"
+        "from parak8s.components.tune import tune\n"
+        "local.init(local.SubprocessRunner(use_venv=False), pipeline_root='root')\n"
+        "task = tune(experiment=Path('x.yaml').read_text(), overrides='training.epochs=1', max_trials=2)\n"
+        "Path('best.yaml').write_text(task.outputs['best'])\n"
+        "Path('where').write_text(task.outputs['trials'].path)\n"
+    )
+    Path("x.yaml").write_text(small)
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    with (Path(Path("where").read_text()) / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["state"] for row in rows] == ["Succeeded"] * 2
+    best = max(rows, key=lambda row: float(row["val_auc"]))
+    written = yaml.safe_load(Path("best.yaml").read_text())
+    assert written["training"]["optimizer"]["learning_rate"] == float(best[LR])
+    assert "# what we know of hearts" in Path("best.yaml").read_text()

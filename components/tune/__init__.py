@@ -27,8 +27,8 @@ def tune(
     task_config: dsl.TaskConfig,
     overrides: str = "",
     compute: str = "",
-    max_trials: int = None,
-    parallel: int = None,
+    max_trials: int = 0,
+    parallel: int = 0,
     code: Input[Artifact] = None,
 ) -> NamedTuple("Tuned", [("best", str)]):
     """Search what the section search of an experiment names: by Katib on a cluster, on this machine under kfp.local.
@@ -41,8 +41,8 @@ def tune(
         task_config: Filled in by KFP.
         overrides: path=value, separated by spaces: training.epochs=2 search.algorithm=tpe.
         compute: Section compute of an experiment file: workers, parameter_servers, runs, image, job.
-        max_trials: Trials at most; none: search.trials.
-        parallel: Trials at the same time; none: search.parallel.
+        max_trials: Trials at most; 0: search.trials.
+        parallel: Trials at the same time; 0: search.parallel.
         code: Folder with modules of your own; on a cluster they must be in compute.image.
 
     Returns:
@@ -59,7 +59,7 @@ def tune(
 
     with runtime.experiment(experiment, code, overrides, name="experiment") as point:
         configuration.refuse_lost_tracking(point)  # or it would be found after the search
-        wanted = searching.counted(distribution.placed(point, compute, task_config), max_trials, parallel)
+        wanted = searching.counted(distribution.placed(point, compute, task_config), max_trials or None, parallel or None)
         folder = Path(trials.path)
         folder.mkdir(parents=True, exist_ok=True)
         found = searching.search(wanted, folder, task=trials.uri, code=code)
