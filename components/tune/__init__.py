@@ -59,7 +59,9 @@ def tune(
 
     with runtime.experiment(experiment, code, overrides, name="experiment") as point:
         configuration.refuse_lost_tracking(point)  # or it would be found after the search
-        wanted = searching.counted(distribution.placed(point, compute, task_config), max_trials or None, parallel or None)
+        wanted = searching.counted(
+            distribution.placed(point, compute, task_config), max_trials or None, parallel or None
+        )
         folder = Path(trials.path)
         folder.mkdir(parents=True, exist_ok=True)
         found = searching.search(wanted, folder, task=trials.uri, code=code)
