@@ -8,11 +8,11 @@ from __future__ import annotations
 import sys
 import time
 
+from parak8s.experiment.dimensions import Dimension
 from parak8s.katib.local.suggestions import make
 from parak8s.katib.local.suggestions.algorithm import Past, Problem, Suggestion
-from parak8s.katib.space import Parameter
 
-SPACE = tuple(Parameter(f"x{axis}", "double", 0.001, 1.0) for axis in range(6))
+SPACE = tuple(Dimension(f"x{axis}", "double", 0.001, 1.0) for axis in range(6))
 MODELS = ("tpe", "multivariate-tpe", "cmaes")
 ROUNDS = 3
 

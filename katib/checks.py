@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from parak8s.errors import InputError
 from parak8s.experiment import Compute, Experiment, Search
 from parak8s.experiment.compute import lies_in
-from parak8s.experiment.dimensions import Axis
+from parak8s.experiment.dimensions import Dimension
 from parak8s.tfjobs.building import replicas_of
 from parak8s.tfjobs.checks import MAX_ARGUMENT_BYTES, MAX_NAME
 
@@ -78,7 +78,7 @@ def refuse_long_text(text: str) -> None:
         )
 
 
-def refuse_shell(axes: Iterable[Axis]) -> None:
+def refuse_shell(axes: Iterable[Dimension]) -> None:
     """Refuse values that a shell would read as something else: Katib starts a trial by one, and quotes nothing."""
     for axis in axes:
         for choice in axis.choices:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from parak8s.experiment.dimensions import Axis, is_range
+from parak8s.experiment.dimensions import Dimension
 from parak8s.katib.objects import FeasibleSpace, ParameterSpec, TrialParameter
 
 TRIAL_NAME = TrialParameter(name="trialName", description="Name of the trial", reference="${trialSpec.Name}")
 
 
-def parameter_spec(axis: Axis) -> ParameterSpec:
+def parameter_spec(axis: Dimension) -> ParameterSpec:
     """Return an element of ``spec.parameters``; all its values are text."""
     return ParameterSpec(name=axis.name, parameter_type=axis.kind, feasible_space=_space(axis))
 
 
-def _space(axis: Axis) -> FeasibleSpace:
-    if not is_range(axis):
+def _space(axis: Dimension) -> FeasibleSpace:
+    if not axis.is_range:
         return FeasibleSpace(list=axis.choices)
     low, high, step = (None if each is None else axis.text(each) for each in (axis.low, axis.high, axis.step))
     drawn = None if axis.distribution == "uniform" else axis.distribution

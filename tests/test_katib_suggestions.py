@@ -21,23 +21,23 @@ from scipy import stats
 from scipy.stats import qmc
 
 from parak8s.errors import InputError
+from parak8s.experiment.dimensions import Dimension, Distribution, Kind
 from parak8s.katib.local.suggestions import ALGORITHMS, make
 from parak8s.katib.local.suggestions.algorithm import Algorithm, Past, Problem, State
 from parak8s.katib.local.suggestions.draws import behind, loss
 from parak8s.katib.local.suggestions.hyperband import schedule
 from parak8s.katib.local.suggestions.scales import Scale
-from parak8s.katib.space import Distribution, Kind, Parameter
 
 Values = Mapping[str, str]
 Objective = Callable[[Values], float | None]
 
-RATE = Parameter("rate", "double", 1e-5, 1e-1, distribution="logUniform")
-DROPOUT = Parameter("dropout", "double", 0.1, 0.5, step=0.1)
-NOISE = Parameter("noise", "double", -1.0, 1.0, distribution="normal")
-LAYERS = Parameter("layers", "int", 1, 9)
-WIDTH = Parameter("width", "int", 8, 128, step=8, distribution="logUniform")
-BATCH = Parameter("batch", "discrete", choices=("16", "32", "64"))
-KIND = Parameter("kind", "categorical", choices=("cnn", "lstm"))
+RATE = Dimension("rate", "double", 1e-5, 1e-1, distribution="logUniform")
+DROPOUT = Dimension("dropout", "double", 0.1, 0.5, step=0.1)
+NOISE = Dimension("noise", "double", -1.0, 1.0, distribution="normal")
+LAYERS = Dimension("layers", "int", 1, 9)
+WIDTH = Dimension("width", "int", 8, 128, step=8, distribution="logUniform")
+BATCH = Dimension("batch", "discrete", choices=("16", "32", "64"))
+KIND = Dimension("kind", "categorical", choices=("cnn", "lstm"))
 MIXED = (RATE, DROPOUT, NOISE, LAYERS, WIDTH, BATCH, KIND)
 STEPPED = (LAYERS, DROPOUT, KIND)
 SETTINGS = {
@@ -50,7 +50,7 @@ SETTINGS = {
 
 
 def problem(
-    space: Sequence[Parameter] = MIXED,
+    space: Sequence[Dimension] = MIXED,
     chosen: Values | None = None,
     *,
     maximize: bool = False,
@@ -118,8 +118,8 @@ def hartmann(values: Values) -> float:
     return -float(np.array([1, 1.2, 3, 3.2]) @ np.exp(-distances))
 
 
-def box(*ranges: tuple[float, float]) -> tuple[Parameter, ...]:
-    return tuple(Parameter(f"x{axis}", "double", low, high) for axis, (low, high) in enumerate(ranges))
+def box(*ranges: tuple[float, float]) -> tuple[Dimension, ...]:
+    return tuple(Dimension(f"x{axis}", "double", low, high) for axis, (low, high) in enumerate(ranges))
 
 
 BRANIN = box((-5, 10), (0, 15))
@@ -191,7 +191,7 @@ def test_the_horizon_leaves_all_places_busy() -> None:
     assert [behind(10, parallel) for parallel in (1, 2, 4, 8)] == [10, 8, 4, 0]
 
 
-def check(parameter: Parameter, text: str) -> None:
+def check(parameter: Dimension, text: str) -> None:
     """The value is one that the parameter can take, written as its kind is."""
     if not parameter.is_range:
         assert text in parameter.choices
@@ -207,29 +207,29 @@ def check(parameter: Parameter, text: str) -> None:
 
 
 @st.composite
-def parameters(draw: st.DrawFn, index: int) -> Parameter:
+def parameters(draw: st.DrawFn, index: int) -> Dimension:
     kind: Kind = draw(st.sampled_from(("double", "int", "discrete", "categorical")))
     name = f"p{index}"
     if kind in ("discrete", "categorical"):
-        return Parameter(name, kind, choices=tuple(map(str, range(draw(st.integers(1, 4))))))
+        return Dimension(name, kind, choices=tuple(map(str, range(draw(st.integers(1, 4))))))
     distribution: Distribution = draw(st.sampled_from(("uniform", "logUniform", "normal", "logNormal")))
     least = 1 if distribution.startswith("log") else -50
     scale = Decimal(1) if kind == "int" else Decimal("0.01")
     low = draw(st.integers(least, 100)) * scale
     high = low + draw(st.integers(0, 500)) * scale
     step = draw(st.none() | st.integers(1, 60).map(lambda steps: float(steps * scale)))
-    return Parameter(name, kind, float(low), float(high), step, distribution)
+    return Dimension(name, kind, float(low), float(high), step, distribution)
 
 
 SPACES = st.integers(1, 4).flatmap(lambda size: st.tuples(*(parameters(index) for index in range(size))))
-STEPS = Parameter("steps", "int", 1, 9)
+STEPS = Dimension("steps", "int", 1, 9)
 
 
 @pytest.mark.parametrize("name", [name for name in ALGORITHMS if name not in ("grid", "bayesianoptimization")])
 @settings(max_examples=25)
 @given(space=SPACES, seed=st.integers(0, 1000), values=st.lists(st.none() | st.floats(-1e6, 1e6), min_size=20))
 def test_every_suggestion_lies_in_the_space(
-    name: str, space: tuple[Parameter, ...], seed: int, values: list[float | None]
+    name: str, space: tuple[Dimension, ...], seed: int, values: list[float | None]
 ) -> None:
     if name in ("cmaes", "hyperband"):  # need one more range, or two
         space = (*space, STEPS, *box((0, 1)))
@@ -246,7 +246,7 @@ def test_every_suggestion_lies_in_the_space(
 @given(space=SPACES, seed=st.integers(0, 1000))
 @pytest.mark.parametrize("estimator", ["ET", "GBRT"])
 def test_every_suggestion_of_bayesian_optimization_lies_in_the_space(
-    estimator: str, space: tuple[Parameter, ...], seed: int
+    estimator: str, space: tuple[Dimension, ...], seed: int
 ) -> None:
     task = problem(space, {"base_estimator": estimator, "n_initial_points": "2", "acq_func": "EI"}, seed=seed)
     for each in search(make("bayesianoptimization", task), lambda values: float(len(str(values)) % 5), 4):
@@ -314,19 +314,19 @@ def test_a_trial_that_was_stopped_early_counts_with_its_value_and_one_that_faile
 
 
 def test_the_values_of_steps_are_written_without_the_dust_of_floats() -> None:
-    scale = Scale(Parameter("p", "double", 0.1, 0.7, step=0.1))
+    scale = Scale(Dimension("p", "double", 0.1, 0.7, step=0.1))
     assert scale.count == 7
     assert [scale.nth(index) for index in range(7)] == ["0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7"]
     assert [scale.index(text) for text in ("0.1", "0.30000000000000004", "0.7")] == [0, 2, 6]
 
 
 def test_steps_that_do_not_end_at_the_largest_value_stay_below_it() -> None:
-    scale = Scale(Parameter("p", "int", 1, 9, step=3))
+    scale = Scale(Dimension("p", "int", 1, 9, step=3))
     assert [scale.value(share) for share in (0.0, 0.33, 0.34, 0.66, 0.67, 1.0)] == ["1", "1", "4", "4", "7", "7"]
 
 
 def test_whole_numbers_on_a_logarithmic_scale_are_as_probable_as_the_logarithms_that_round_to_them() -> None:
-    scale = Scale(Parameter("p", "int", 1, 8, distribution="logUniform"))
+    scale = Scale(Dimension("p", "int", 1, 8, distribution="logUniform"))
     drawn = Counter(scale.value((index + 0.5) / 20_000) for index in range(20_000))
     for number in range(1, 9):
         expected = math.log((number + 0.5) / (number - 0.5)) / math.log(8.5 / 0.5)
@@ -335,12 +335,12 @@ def test_whole_numbers_on_a_logarithmic_scale_are_as_probable_as_the_logarithms_
 
 @pytest.mark.parametrize("distribution", ["uniform", "logUniform", "normal", "logNormal"])
 def test_a_share_and_its_value_stand_for_each_other(distribution: Distribution) -> None:
-    scale = Scale(Parameter("p", "double", 0.5, 32.0, distribution=distribution))
+    scale = Scale(Dimension("p", "double", 0.5, 32.0, distribution=distribution))
     for share in np.linspace(0, 1, 41):
         assert scale.share(scale.value(float(share))) == pytest.approx(share, abs=1e-9)
 
 
-def drawn(parameter: Parameter, trials: int = 4000) -> np.ndarray:
+def drawn(parameter: Dimension, trials: int = 4000) -> np.ndarray:
     algorithm = make("random", problem((parameter,)))
     found = [algorithm.suggest(number, []) for number in range(trials)]
     return np.array([float(each.assignments["p"]) for each in found if each is not None])
@@ -348,20 +348,20 @@ def drawn(parameter: Parameter, trials: int = 4000) -> np.ndarray:
 
 def test_a_normal_parameter_has_the_moments_of_the_normal_distribution_within_three_deviations() -> None:
     truncated = stats.truncnorm(-3, 3, loc=5.0, scale=1.0)
-    values = drawn(Parameter("p", "double", 2.0, 8.0, distribution="normal"))
+    values = drawn(Dimension("p", "double", 2.0, 8.0, distribution="normal"))
     assert values.mean() == pytest.approx(5.0, abs=4 * truncated.std() / math.sqrt(4000))
     assert values.std() == pytest.approx(truncated.std(), abs=0.05)
     assert stats.kstest(values, truncated.cdf).pvalue > 0.01
 
 
 def test_the_logarithms_of_a_log_normal_parameter_are_normal() -> None:
-    values = drawn(Parameter("p", "double", 1e-4, 1e-2, distribution="logNormal"))
+    values = drawn(Dimension("p", "double", 1e-4, 1e-2, distribution="logNormal"))
     truncated = stats.truncnorm(-3, 3, loc=-3.0, scale=2 / 6)
     assert stats.kstest(np.log10(values), truncated.cdf).pvalue > 0.01
 
 
 def test_a_normal_whole_number_is_the_normal_one_rounded() -> None:
-    values = drawn(Parameter("p", "int", 0, 12, distribution="normal"))
+    values = drawn(Dimension("p", "int", 0, 12, distribution="normal"))
     truncated = stats.truncnorm(-3, 3, loc=6.0, scale=2.0)
     counts = [int((values == number).sum()) for number in range(2, 11)]
     expected = [4000 * float(truncated.cdf(n + 0.5) - truncated.cdf(n - 0.5)) for n in range(2, 11)]
@@ -370,10 +370,10 @@ def test_a_normal_whole_number_is_the_normal_one_rounded() -> None:
 
 
 def test_random_draws_are_uniform_over_ranges_logarithms_steps_and_lists() -> None:
-    assert stats.kstest(drawn(Parameter("p", "double", -2.0, 3.0)), stats.uniform(-2, 5).cdf).pvalue > 0.01
-    logs = np.log10(drawn(Parameter("p", "double", 1e-5, 1e-1, distribution="logUniform")))
+    assert stats.kstest(drawn(Dimension("p", "double", -2.0, 3.0)), stats.uniform(-2, 5).cdf).pvalue > 0.01
+    logs = np.log10(drawn(Dimension("p", "double", 1e-5, 1e-1, distribution="logUniform")))
     assert stats.kstest(logs, stats.uniform(-5, 4).cdf).pvalue > 0.01
-    for even in (Parameter("p", "double", 0.1, 0.5, step=0.1), Parameter("p", "discrete", choices=("1", "5", "7"))):
+    for even in (Dimension("p", "double", 0.1, 0.5, step=0.1), Dimension("p", "discrete", choices=("1", "5", "7"))):
         assert stats.chisquare(list(Counter(drawn(even)).values())).pvalue > 0.01
 
 
@@ -381,8 +381,8 @@ def test_random_draws_are_uniform_over_ranges_logarithms_steps_and_lists() -> No
 
 
 def test_the_grid_is_every_point_once_the_last_parameter_fastest_and_then_ends() -> None:
-    layers = Parameter("layers", "int", 1, 3)
-    space = (layers, Parameter("dropout", "double", 0.1, 0.3, step=0.1), KIND)
+    layers = Dimension("layers", "int", 1, 3)
+    space = (layers, Dimension("dropout", "double", 0.1, 0.3, step=0.1), KIND)
     past = search(make("grid", problem(space)), lambda _: 0.0, 100)
     expected = [
         {"layers": count, "dropout": dropout, "kind": kind}
@@ -395,14 +395,14 @@ def test_the_grid_is_every_point_once_the_last_parameter_fastest_and_then_ends()
 
 
 def test_a_grid_reaches_a_largest_value_that_floats_would_miss() -> None:
-    tenths = Parameter("p", "double", 0.0, 1.0, step=0.1)
+    tenths = Dimension("p", "double", 0.0, 1.0, step=0.1)
     past = search(make("grid", problem((tenths,))), lambda _: 0.0, 100)
     texts = [each.assignments["p"] for each in past]
     assert texts == ["0.0", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "1.0"]
 
 
 def test_a_grid_tries_a_value_that_a_list_names_twice_once() -> None:
-    twice = Parameter("p", "discrete", choices=("1", "2", "1"))
+    twice = Dimension("p", "discrete", choices=("1", "2", "1"))
     assert len(search(make("grid", problem((twice,))), lambda _: 0.0, 100)) == 2
 
 
@@ -415,7 +415,7 @@ def test_the_points_are_those_of_scipys_unscrambled_sobol_sequence_after_its_fir
 
 
 def test_sobol_visits_the_values_of_lists_and_steps_equally_often() -> None:
-    space = (Parameter("p", "categorical", choices=("a", "b", "c", "d")), Parameter("q", "int", 1, 4))
+    space = (Dimension("p", "categorical", choices=("a", "b", "c", "d")), Dimension("q", "int", 1, 4))
     algorithm = make("sobol", problem(space))
     found = [algorithm.suggest(number, []) for number in range(63)]
     counts = Counter(each.assignments["p"] for each in found if each is not None)
@@ -448,7 +448,7 @@ def test_tpe_asks_optunas_own_sampler_about_the_same_trials(name: str, parallel:
 
 
 def best(
-    name: str, space: tuple[Parameter, ...], objective: Callable[[Values], float], trials: int, seed: int
+    name: str, space: tuple[Dimension, ...], objective: Callable[[Values], float], trials: int, seed: int
 ) -> float:
     past = search(make(name, problem(space, seed=seed)), objective, trials)
     return min(each.value for each in past if each.value is not None)
@@ -467,7 +467,7 @@ SLOW = pytest.mark.slow
     ],
 )
 def test_tpe_finds_what_optunas_own_search_finds(
-    name: str, objective: Callable[[Values], float], space: tuple[Parameter, ...]
+    name: str, objective: Callable[[Values], float], space: tuple[Dimension, ...]
 ) -> None:
     def optunas(seed: int) -> float:
         sampler = optuna.samplers.TPESampler(seed=seed, multivariate=name == "multivariate-tpe")
@@ -550,7 +550,7 @@ def test_without_restarts_the_population_stays_and_a_search_that_has_converged_g
 
 
 def test_cma_es_refuses_a_space_with_fewer_than_two_ranges() -> None:
-    single = Parameter("p", "int", 3, 3)
+    single = Dimension("p", "int", 3, 3)
     with pytest.raises(InputError, match="cmaes: the space has 1 ranges with more than one value, expected 2 or more"):
         make("cmaes", problem((LAYERS, single, KIND)))
 

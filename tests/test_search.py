@@ -12,9 +12,8 @@ from parak8s import loading
 from parak8s.errors import ExperimentError
 from parak8s.experiment import Experiment, documents, space
 from parak8s.experiment.algorithms import ALGORITHMS, Algorithm, budgets, check, completed, surprises
-from parak8s.experiment.dimensions import Axis
+from parak8s.experiment.dimensions import Dimension
 from parak8s.experiment.search import written
-from parak8s.katib.space import Parameter
 from terminal import Terminal
 
 MINIMAL = "name: x\nseed: 7\ndata: {loader: ecg, source: 'synthetic://ecg?beats=300'}\nmodel: {builder: deep_cnn}\n"
@@ -371,15 +370,15 @@ def test_axes_say_what_is_searched_in_the_words_of_katib() -> None:
         )
     )  # fmt: skip
     assert loading.axes(given) == (
-        Axis("training.optimizer.learning_rate", "double", 1e-4, 1e-2, None, "logUniform"),
-        Axis("training.epochs", "int", 1, 27),
-        Axis("model.params.dropout", "double", 0, 0.5, 0.1),
-        Axis("data.batch_size", "int", 16, 64, 16, "normal"),
-        Axis("model.params.units", "discrete", choices=("8", "16")),
-        Axis("training.label_smoothing", "discrete", choices=("0.0", "1e-05")),
-        Axis("training.optimizer.name", "categorical", choices=("adam", "sgd")),
-        Axis("training.jit", "categorical", choices=("true", "false")),
-        Axis("training.clip_norm", "discrete", choices=("1", "2.5")),
+        Dimension("training.optimizer.learning_rate", "double", 1e-4, 1e-2, None, "logUniform"),
+        Dimension("training.epochs", "int", 1, 27),
+        Dimension("model.params.dropout", "double", 0, 0.5, 0.1),
+        Dimension("data.batch_size", "int", 16, 64, 16, "normal"),
+        Dimension("model.params.units", "discrete", choices=("8", "16")),
+        Dimension("training.label_smoothing", "discrete", choices=("0.0", "1e-05")),
+        Dimension("training.optimizer.name", "categorical", choices=("adam", "sgd")),
+        Dimension("training.jit", "categorical", choices=("true", "false")),
+        Dimension("training.clip_norm", "discrete", choices=("1", "2.5")),
     )
     assert loading.axes(load()) == ()
 
@@ -405,13 +404,13 @@ def test_settings_are_completed_as_text() -> None:
 
 
 def test_parameters_of_an_object_that_others_wrote_can_be_checked_too() -> None:
-    foreign = (Parameter("lr", "double", 0.01, 0.05), Parameter("num-epochs", "int", 20, 20))
+    foreign = (Dimension("lr", "double", 0.01, 0.05), Dimension("num-epochs", "int", 20, 20))
     assert check("hyperband", {"r_l": "9", "resource_name": "num-epochs", "eta": "3"}, foreign, parallel=9) == []
     assert [str(mistake) for mistake in check("hyper-band", {}, foreign)] == [
         "algorithm: no such algorithm, got 'hyper-band'; did you mean 'hyperband'? allowed: bayesianoptimization, "
         "cmaes, grid, hyperband, multivariate-tpe, pbt, random, sobol, tpe"
     ]
-    whole = (Parameter("units", "int", 1, 6, 2),)
+    whole = (Dimension("units", "int", 1, 6, 2),)
     settings = {"n_population": "5", "truncation_threshold": "0.2", "suggestion_trial_dir": "/x"}
     assert check("pbt", settings, whole) == []  # Katib takes it
     assert [mistake.path for mistake in surprises("pbt", whole)] == ["parameters.units.step", "parameters.units"]
@@ -428,6 +427,6 @@ def test_a_grid_of_doubles_counts_the_points_that_katib_counts() -> None:
     for low, high, step in ((0, 0.3, 0.1), (0.1, 0.7, 0.2), (1e-4, 1e-3, 1e-4)):
         points = numpy.arange(low, high + step, step)  # kubeflow/katib, search_space.py: convert_to_combinations
         katib = len(points[:-1] if points[-1] > high else points)
-        (mistake,) = check("grid", {}, [Axis("x", "double", low, high, step)], trials=1000)
+        (mistake,) = check("grid", {}, [Dimension("x", "double", low, high, step)], trials=1000)
         (own,) = re.findall(r"the (\d+) points", mistake.message)
         assert int(own) - katib in (0, 1), (low, high, step)  # its arange loses the end to rounding, at times

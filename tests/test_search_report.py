@@ -19,19 +19,19 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from parak8s.errors import EnvironmentFault
+from parak8s.experiment.dimensions import Dimension
 from parak8s.katib.results import Metric, Search, TrialRecord, leaderboard, write_report, write_trials_csv
 from parak8s.katib.results.ending import counts, ending
 from parak8s.katib.results.leaders import Failure, Row, board, failed_line, failures, short_names
 from parak8s.katib.results.page import render
 from parak8s.katib.results.pictures import panels
 from parak8s.katib.results.study import shown_of
-from parak8s.katib.space import Parameter
 
 RATE, FILTERS, BATCH, OPTIMIZER = SPACE = (
-    Parameter("training.optimizer.learning_rate", "double", 1e-4, 1e-1, distribution="logUniform"),
-    Parameter("model.params.filters", "int", 8, 64, step=8),
-    Parameter("data.batch_size", "discrete", choices=("32", "64", "128")),
-    Parameter("training.optimizer.name", "categorical", choices=("adam", "sgd")),
+    Dimension("training.optimizer.learning_rate", "double", 1e-4, 1e-1, distribution="logUniform"),
+    Dimension("model.params.filters", "int", 8, 64, step=8),
+    Dimension("data.batch_size", "discrete", choices=("32", "64", "128")),
+    Dimension("training.optimizer.name", "categorical", choices=("adam", "sgd")),
 )
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script>"
@@ -373,7 +373,7 @@ def test_the_same_search_gives_the_same_page(hundred: tuple[Search, str]) -> Non
 
 
 def test_text_from_users_is_shown_and_never_run() -> None:
-    space = (*SPACE, Parameter(f"x.{HOSTILE}$a$", "categorical", choices=(HOSTILE, "$\\frac$")))
+    space = (*SPACE, Dimension(f"x.{HOSTILE}$a$", "categorical", choices=(HOSTILE, "$\\frac$")))
     trials = [
         dataclasses.replace(
             each,
@@ -423,7 +423,7 @@ def test_a_picture_that_cannot_be_drawn_says_why(
 
 def test_forty_parameters_are_drawn_by_their_importance() -> None:
     draw = random.Random(0)
-    space = tuple(Parameter(f"model.params.p{i}", "double", 0.0, 1.0) for i in range(40))
+    space = tuple(Dimension(f"model.params.p{i}", "double", 0.0, 1.0) for i in range(40))
     points = [{each.name: repr(draw.random()) for each in space} for _ in range(80)]
     trials = [
         trial(i, -abs(float(point["model.params.p7"]) - 0.5), assignments=point) for i, point in enumerate(points)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 
 from parak8s.errors import InputError
-from parak8s.katib.space import Parameter
+from parak8s.experiment.dimensions import Dimension
 from parak8s.tfjobs.local.fields import Fields
 
 _KINDS = ("double", "int", "discrete", "categorical")
 _DISTRIBUTIONS = ("uniform", "logUniform", "normal", "logNormal")
 
 
-def read_parameters(spec: Fields) -> tuple[Parameter, ...]:
+def read_parameters(spec: Fields) -> tuple[Dimension, ...]:
     """Return the searched parameters.
 
     Raises:
@@ -28,7 +28,7 @@ def read_parameters(spec: Fields) -> tuple[Parameter, ...]:
     return tuple(found)
 
 
-def _parameter(fields: Fields) -> Parameter:
+def _parameter(fields: Fields) -> Dimension:
     fields.only(("name", "parameterType", "feasibleSpace"))
     name, kind = fields.text("name"), fields.choice("parameterType", _KINDS, "")
     if not name:
@@ -50,10 +50,10 @@ def _parameter(fields: Fields) -> Parameter:
         raise space.wrong("min", f"must be above 0 for {distribution}")
     if step is not None and step <= 0:
         raise space.wrong("step", "must be above 0")
-    return Parameter(name, kind, low, high, step, distribution)  # type: ignore[arg-type]
+    return Dimension(name, kind, low, high, step, distribution)  # type: ignore[arg-type]
 
 
-def _list(name: str, kind: str, space: Fields) -> Parameter:
+def _list(name: str, kind: str, space: Fields) -> Dimension:
     choices = space.words("list")
     if any(space.values.get(key) for key in ("min", "max", "step")):
         raise InputError(f"{space.path}: a {kind} has a list, and no min, max or step")
@@ -62,7 +62,7 @@ def _list(name: str, kind: str, space: Fields) -> Parameter:
     for choice in choices:
         if choices.count(choice) > 1:
             raise InputError(f"{space.where('list')}: {choice!r} is there twice; keep one of them")
-    return Parameter(name, kind, choices=choices)  # type: ignore[arg-type]
+    return Dimension(name, kind, choices=choices)  # type: ignore[arg-type]
 
 
 def _number(space: Fields, key: str, kind: str) -> float | None:

@@ -13,11 +13,11 @@ from typing import Any
 
 from parak8s.errors import InputError
 from parak8s.experiment.algorithms import check
+from parak8s.experiment.dimensions import Dimension
 from parak8s.experiment.mistakes import shown
 from parak8s.katib.local.collector import DEFAULT_FILTER, Format
 from parak8s.katib.local.parameters import read_parameters
 from parak8s.katib.local.template import Template, read_template
-from parak8s.katib.space import Parameter
 from parak8s.tfjobs.local.fields import Fields
 
 RESUMABLE = ("LongRunning", "FromVolume")
@@ -84,7 +84,7 @@ class Search:
     objective: Objective
     algorithm: str
     settings: Mapping[str, str]
-    space: tuple[Parameter, ...]
+    space: tuple[Dimension, ...]
     template: Template
     format: Format
     metrics_file: str = ""

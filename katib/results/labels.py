@@ -8,7 +8,7 @@ import textwrap
 from ast import literal_eval
 from typing import TYPE_CHECKING, Any
 
-from parak8s.katib.space import Parameter
+from parak8s.experiment.dimensions import Dimension
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +38,7 @@ def whole_numbers(ax: Axes) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
-def readable(axis: Any, parameter: Parameter, longest: int = LONGEST_WORD) -> None:
+def readable(axis: Any, parameter: Dimension, longest: int = LONGEST_WORD) -> None:
     """Label an axis with few and plain numbers, or with the words or numbers of its list."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 

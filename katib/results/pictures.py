@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from parak8s.experiment.dimensions import Dimension
 from parak8s.katib.results import canvas, labels, study
 from parak8s.katib.results.leaders import number
 from parak8s.katib.results.records import Search, TrialRecord
 from parak8s.katib.results.study import Shown
-from parak8s.katib.space import Parameter
 from parak8s.report.drawing import BLUE, INK, MUTED, VERMILION, Picture
 from parak8s.report.words import count, percent
 
@@ -262,5 +262,5 @@ def _near(ax: Axes, value: float) -> bool:
     return low - (high - low) / 2 <= value <= high + (high - low) / 2
 
 
-def _parameter(search: Search, shown: Shown, name: str) -> Parameter:
+def _parameter(search: Search, shown: Shown, name: str) -> Dimension:
     return next(each for each in search.space if shown.names[each.name] == name)

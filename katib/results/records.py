@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from parak8s.experiment.dimensions import Dimension
 from parak8s.katib.local.suggestions.algorithm import State
-from parak8s.katib.space import Parameter
 
 Moment = datetime | str
 """A time with its zone, or its RFC 3339 text."""
@@ -87,7 +87,7 @@ class Search:
     maximize: bool
     goal: float | None
     algorithm: str
-    space: tuple[Parameter, ...]
+    space: tuple[Dimension, ...]
     trials: Sequence[TrialRecord]
     status: str
 

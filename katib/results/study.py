@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from parak8s.experiment.dimensions import Dimension
 from parak8s.katib.results.leaders import short_names, shortened
 from parak8s.katib.results.records import Search, TrialRecord
-from parak8s.katib.space import Parameter
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -88,7 +88,7 @@ def _drawn(search: Search) -> list[TrialRecord]:
     return sorted(ranked, key=lambda trial: trial.number)
 
 
-def _frozen(trial: TrialRecord, spread: Mapping[Parameter, BaseDistribution], names: Mapping[str, str]) -> FrozenTrial:
+def _frozen(trial: TrialRecord, spread: Mapping[Dimension, BaseDistribution], names: Mapping[str, str]) -> FrozenTrial:
     import optuna
 
     known = {parameter: _value(parameter, trial) for parameter in spread if parameter.name in trial.assignments}
@@ -99,14 +99,14 @@ def _frozen(trial: TrialRecord, spread: Mapping[Parameter, BaseDistribution], na
     )
 
 
-def _value(parameter: Parameter, trial: TrialRecord) -> Any:
+def _value(parameter: Dimension, trial: TrialRecord) -> Any:
     text = trial.assignments[parameter.name]
     if parameter.kind == "categorical":
         return shortened(text)
     return round(float(text)) if parameter.kind == "int" else float(text)
 
 
-def _distribution(parameter: Parameter, trials: Sequence[TrialRecord]) -> BaseDistribution:
+def _distribution(parameter: Dimension, trials: Sequence[TrialRecord]) -> BaseDistribution:
     """Return what holds every value that was tried, also one that was put there by hand."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 

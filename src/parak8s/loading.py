@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from parak8s import data, models, plugins, provenance
 from parak8s.errors import ExperimentError, InputError, Mistake, nearest
 from parak8s.experiment import Experiment, Parameter, algorithms, documents, space
-from parak8s.experiment.dimensions import Axis
+from parak8s.experiment.dimensions import Dimension
 from parak8s.experiment.mistakes import mistakes_of, paths, shown
 from parak8s.experiment.search import written
 
@@ -60,7 +60,7 @@ def mistakes_with(experiment: Experiment, values: Mapping[str, Any]) -> list[Mis
     return _checked(space.override(experiment.canonical(), values.items()))[1]
 
 
-def axes(experiment: Experiment) -> tuple[Axis, ...]:
+def axes(experiment: Experiment) -> tuple[Dimension, ...]:
     """Return what the section ``search`` of a valid experiment searches, in the words of Katib; nothing without one.
 
     A range is one of whole numbers where the value refuses fractions. A list is one of numbers, or else of words.
@@ -71,15 +71,15 @@ def axes(experiment: Experiment) -> tuple[Axis, ...]:
     return tuple(_axis(alone, path, parameter) for path, parameter in experiment.search.parameters.items())
 
 
-def _axis(experiment: Experiment, path: str, parameter: Parameter) -> Axis:
+def _axis(experiment: Experiment, path: str, parameter: Parameter) -> Dimension:
     if parameter.values is not None:
         numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in parameter.values)
         choices = tuple(written(value) for value in parameter.values)
-        return Axis(path, "discrete" if numbers else "categorical", choices=choices)
+        return Dimension(path, "discrete" if numbers else "categorical", choices=choices)
     low, high = parameter.min or 0.0, parameter.max or 0.0
     fraction = low + (high - low) / math.pi  # is no whole number
     refused = any("a whole number" in m.message for m in mistakes_with(experiment, {path: fraction}) if m.path == path)
-    return Axis(path, "int" if refused else "double", low, high, parameter.step, parameter.drawn)
+    return Dimension(path, "int" if refused else "double", low, high, parameter.step, parameter.drawn)
 
 
 def _experiment(document: documents.Document, overrides: Sequence[str]) -> Experiment:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from parak8s.katib.space import Parameter
+from parak8s.experiment.dimensions import Dimension
 
 State = Literal["Running", "Succeeded", "EarlyStopped", "MetricsUnavailable", "Failed", "Killed"]
 
@@ -65,7 +65,7 @@ class Problem:
         parallel: Trials that run at the same time on this machine.
     """
 
-    space: tuple[Parameter, ...]
+    space: tuple[Dimension, ...]
     maximize: bool
     settings: Mapping[str, str]
     seed: int

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from parak8s.errors import InputError
+from parak8s.experiment.dimensions import Dimension
 from parak8s.katib.local.suggestions.algorithm import Past, Problem, Suggestion
 from parak8s.katib.local.suggestions.scales import Scale
 from parak8s.katib.local.suggestions.settings import Settings
-from parak8s.katib.space import Parameter
 
 
 class Grid:
@@ -41,7 +41,7 @@ class Grid:
         return Suggestion({axis.parameter.name: chosen[axis.parameter.name] for axis in self._axes})
 
 
-def _axis(parameter: Parameter) -> Scale:
+def _axis(parameter: Dimension) -> Scale:
     axis = Scale(replace(parameter, choices=tuple(dict.fromkeys(parameter.choices))))
     if axis.count is None:
         raise InputError(f"grid: {parameter.name} can take any value of its range; give it a step")

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from scipy.special import ndtr, ndtri
 
-from parak8s.katib.space import Parameter
+from parak8s.experiment.dimensions import Dimension
 
 SIGMAS = 3.0
 """Half a range, in standard deviations, where a parameter is normally distributed."""
@@ -26,7 +26,7 @@ class Scale:
         parameter: A range or a list.
     """
 
-    parameter: Parameter
+    parameter: Dimension
 
     @cached_property
     def count(self) -> int | None:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from parak8s.errors import Mistake, nearest
 from parak8s.experiment.algorithm_settings import CHECKPOINTS, Setting, at_least, example, one_of, share, wrong
-from parak8s.experiment.dimensions import ALMOST, Dimension, count, is_range
+from parak8s.experiment.dimensions import ALMOST, Dimension, count
 
 Algorithm = Literal[
     "random", "grid", "bayesianoptimization", "tpe", "multivariate-tpe", "cmaes", "sobol", "hyperband", "pbt"
@@ -45,7 +45,7 @@ class Problem:
     ranges: tuple[Dimension, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ranges", tuple(each for each in self.dimensions if is_range(each)))
+        object.__setattr__(self, "ranges", tuple(each for each in self.dimensions if each.is_range))
 
 
 def check(
@@ -85,7 +85,7 @@ def surprises(algorithm: str, dimensions: Sequence[Dimension]) -> list[Mistake]:
     """
     if algorithm not in ("grid", "pbt"):
         return []
-    found = [mistake for each in dimensions if is_range(each) for mistake in _uneven(each)]
+    found = [mistake for each in dimensions if each.is_range for mistake in _uneven(each)]
     whole = [each for each in dimensions if each.kind == "int" and algorithm == "pbt"]
     return [*found, *(_clamped(each) for each in whole)]
 
@@ -150,7 +150,7 @@ def _uneven(dimension: Dimension) -> Iterator[Mistake]:
 
 
 def _two_ranges(problem: Problem) -> Iterator[Mistake]:
-    lists = [each.name for each in problem.dimensions if not is_range(each)]
+    lists = [each.name for each in problem.dimensions if not each.is_range]
     if lists:
         message = f"cmaes searches ranges alone: give min and max for {', '.join(lists)}, or take tpe"
         yield Mistake("", message)

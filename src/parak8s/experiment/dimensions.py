@@ -1,7 +1,7 @@
 """What is searched, in the words of Katib: a range or a list for each value."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 Kind = Literal["double", "int", "discrete", "categorical"]
 Distribution = Literal["uniform", "logUniform", "normal", "logNormal"]
@@ -10,41 +10,20 @@ ALMOST = 1e-6
 """How far from a whole number of steps a range may be: 0.3 is not exactly three times 0.1."""
 
 
-class Dimension(Protocol):
-    """A searched value, as :class:`parak8s.katib.space.Parameter` and :class:`Axis` have it."""
-
-    @property
-    def name(self) -> str:
-        """Such as ``training.epochs``."""
-
-    @property
-    def kind(self) -> Kind:
-        """A range of numbers or of whole numbers, a list of numbers, a list of words."""
-
-    @property
-    def low(self) -> float | None:
-        """Smallest value of a range; None for a list."""
-
-    @property
-    def high(self) -> float | None:
-        """Largest value of a range; None for a list."""
-
-    @property
-    def step(self) -> float | None:
-        """Distance between two values of a range; None for any value."""
-
-    @property
-    def distribution(self) -> Distribution:
-        """How a range is drawn from."""
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """Values of a list."""
-
-
 @dataclass(frozen=True)
-class Axis:
-    """A searched value of an experiment file, in the words of Katib; see :class:`Dimension`."""
+class Dimension:
+    """One searched value. Its values travel as text, as everything in an Experiment does.
+
+    Args:
+        name: Such as ``training.optimizer.learning_rate``.
+        kind: As Katib calls it: a range of numbers or of whole numbers, a list of numbers, a list of words.
+        low: Smallest value of a range; None for a list.
+        high: Largest value of a range; None for a list.
+        step: Distance between two values of a range; None for any value (``double``) or each number (``int``).
+        distribution: How a range is drawn from. A normal one has its mean in the middle of the range, of its logarithms
+            for ``logNormal``, and a sixth of the range as its standard deviation, as Katib takes it.
+        choices: Values of a list.
+    """
 
     name: str
     kind: Kind
@@ -54,14 +33,14 @@ class Axis:
     distribution: Distribution = "uniform"
     choices: tuple[str, ...] = ()
 
+    @property
+    def is_range(self) -> bool:
+        """Whether it is a range, and no list."""
+        return self.kind in ("double", "int")
+
     def text(self, value: float) -> str:
         """Return how a number of the range is written."""
         return str(round(value)) if self.kind == "int" else repr(float(value))
-
-
-def is_range(dimension: Dimension) -> bool:
-    """Return whether it is a range, and no list."""
-    return dimension.kind in ("double", "int")
 
 
 def count(dimension: Dimension) -> int:

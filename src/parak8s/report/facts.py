@@ -202,7 +202,7 @@ def data_card(run: Run) -> dict[str, str]:
         "Digest": manifest["digest"],
         "Loader": manifest["loader"],
         "One input": f"{' × '.join(map(str, manifest['input_shape']))} {manifest['input_dtype']}",
-        "Axis": f"{axis[0]}, {axis[2]:g} {axis[1]} a step" if axis else "",
+        "Dimension": f"{axis[0]}, {axis[2]:g} {axis[1]} a step" if axis else "",
         "Split": f"by {manifest['split'].get('by', 'hash')}",
     }
     return {name: fact for name, fact in facts.items() if fact} | {
