@@ -350,6 +350,20 @@ def test_the_pictures_name_parameters_and_words_as_people_do(hundred: tuple[Sear
     assert not [text for text in texts if "mathdefault" in text or "'" in text or "nan" in text.lower()]
 
 
+def test_the_lines_end_where_their_axes_say() -> None:
+    """Optuna draws the lines between the values that were tried: one of the list that was not has no mark there."""
+    small = [
+        trial(i, 0.5 + i / 100, assignments={RATE.name: f"{i + 1}e-3", BATCH.name: "32" if i % 2 else "64"})
+        for i in range(4)
+    ]
+    found = search(small, space=(RATE, BATCH))
+    (lines,) = [panel for panel in panels(found)[0] if panel.title == "What good trials have in common"]
+    (picture,) = lines.pictures
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", picture.svg)
+    assert {"32", "64"} <= set(texts)
+    assert "128" not in texts
+
+
 def test_nothing_on_the_page_comes_from_elsewhere_or_runs(hundred: tuple[Search, str]) -> None:
     tags = Page(hundred[1]).tags
     assert not [tag for tag, _ in tags if tag in ("script", "iframe", "object", "embed", "base")]

@@ -173,7 +173,9 @@ def _parallel(search: Search, shown: Shown, ordered: Sequence[str]) -> Panel:
         for axis, name in zip(twins, names, strict=True):
             axis.grid(visible=False)
             axis.spines["right"].set_visible(True)
+            ends = axis.get_ylim()  # of the values that were tried, to which the lines are drawn
             labels.readable(axis.yaxis, _parameter(search, shown, name), WIDE // (8 * len(names)))
+            axis.set_ylim(ends)
             labels.halo(axis)
         bar.remove()
         label = f"{count(len(shown.drawn), 'trial')} as lines; the best, {best.name}: " + ", ".join(
