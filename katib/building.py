@@ -51,7 +51,7 @@ def katib_experiment(
     """
     search, name = checks.search_of(experiment), name or experiment.name
     settings = algorithms.completed(search.algorithm, search.settings, experiment.seed)
-    text, axes = documents.dump(experiment.canonical()), loading.axes(experiment)
+    text, axes = _text_of_a_trial(experiment), loading.axes(experiment)
     checkpoints = settings.get("suggestion_trial_dir")
     _refuse(experiment, name, text, checkpoints)
     if on_cluster:
@@ -79,6 +79,16 @@ def katib_experiment(
     ).manifest()
     job_checks.refuse_large_object(built, "the Experiment")
     return built
+
+
+def _text_of_a_trial(experiment: Experiment) -> str:
+    """Return the file that trials read: of its section search they need the metrics that they print, and no more.
+
+    So the number of trials may change, and they stay what they were: that is how Katib goes on with a search.
+    """
+    search = checks.search_of(experiment)
+    asked = Search(objective=search.objective, parameters=search.parameters, trials=1)
+    return documents.dump(experiment.model_copy(update={"search": asked}).canonical())
 
 
 def _refuse(experiment: Experiment, name: str, text: str, checkpoints: str | None) -> None:

@@ -1,6 +1,7 @@
 """tune at the terminal: a whole search of ours here, one of somebody else's on a cluster over real HTTP."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -14,7 +15,11 @@ import yaml
 from cluster_case import home_of_its_own  # noqa: F401
 from katib_server import EXPERIMENT as FOREIGN
 from katib_server import Katib, KatibServer, done, katib_server, status, trial
-from search_case import events, experiment, python
+from parak8s.loading import load
+from parak8s.tracking.trials import TrialRun, conclude_search
+from parak8s.tuning.here import place
+from parak8s.tuning.wanted import Wanted
+from search_case import events, experiment, job, python
 from terminal import Terminal
 
 EXPERIMENT = """
@@ -136,6 +141,60 @@ def test_a_search_that_comes_to_nothing_says_why(terminal: Terminal, trial_code:
     assert terminal("tune", "q.yaml", "-o", "out") == 1
     assert message in terminal.err
     assert len(Path("out/trials.csv").read_text().splitlines()) == 5
+
+
+def test_a_program_that_is_not_there_is_named_and_nothing_stands_in_the_way_of_the_next_try(terminal: Terminal) -> None:
+    foreign(trial=job(["no-such-program", "${trialParameters.x}"]))
+    assert terminal("tune", "q.yaml", "-o", "out") == 2
+    assert "this machine has no such program" in terminal.err
+    assert not Path("out").exists()
+    foreign()
+    assert terminal("tune", "q.yaml", "-o", "out") == 0, terminal.err
+
+
+def test_more_trials_are_another_stretch_of_the_same_search(terminal: Terminal) -> None:
+    few, more = (Wanted.read(Path("x.yaml"), [], trials=trials) for trials in (1, 30))
+    assert few.object["spec"]["maxTrialCount"] == 1
+    assert few.object["spec"]["parallelTrialCount"] == 1
+    assert more.object["spec"]["maxTrialCount"] == 30
+    assert place(few) == place(more)
+
+
+def test_a_file_of_ones_own_is_not_written_over(terminal: Terminal) -> None:
+    Path("x-best.yaml").write_text(EXPERIMENT)
+    assert terminal("tune", "x.yaml", "--promote") == 2
+    assert "would write over x-best.yaml" in terminal.err
+    assert Path("x-best.yaml").read_text() == EXPERIMENT
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metadata": None}, "metadata is missing"),
+        ({"metadata": {"generateName": "q-"}}, "metadata.name is missing"),
+        ({"spec": "hi"}, "spec is missing, or no mapping"),
+        ({"spec": {**experiment()["spec"], "objective": {"type": "maximize", "objectiveMetricName": "y", "goal": math.nan}}},
+         "expected a finite number"),
+    ],
+)  # fmt: skip
+def test_an_object_that_is_none_is_refused_with_what_is_wrong(
+    terminal: Terminal, change: dict[str, Any], message: str
+) -> None:
+    Path("q.yaml").write_text(yaml.safe_dump({**experiment(), **change}))
+    assert terminal("tune", "q.yaml") == 2
+    assert message in terminal.err
+
+
+def test_the_search_ends_the_runs_of_trials_that_were_killed_with_it(terminal: Terminal, tmp_path: Path) -> None:
+    point = load(Path("x.yaml"))
+    killed = TrialRun(point, "small-a", "small", {"training.epochs": "2"}, tmp_path / "a")
+    other = TrialRun(point, "other-a", "other", {}, tmp_path / "b")
+    conclude_search(point, "small", {"training.epochs": "2"}, 0.5, [], succeeded=False)
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    states = {str(run_id): client.get_run(str(run_id)).info.status for run_id in (killed.run_id, other.run_id)}
+    assert states == {killed.run_id: "KILLED", other.run_id: "RUNNING"}
+    parent = client.get_run(str(killed.run_id)).data.tags["mlflow.parentRunId"]
+    assert client.get_run(parent).info.status == "FAILED"
 
 
 @pytest.mark.parametrize(

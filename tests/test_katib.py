@@ -245,9 +245,18 @@ def test_a_search_of_several_workers_makes_tfjobs_with_the_pods_of_a_training() 
     assert set(expected["spec"]["tfReplicaSpecs"]) == {"Chief", "Worker", "PS"}
 
 
-def test_a_trial_gets_the_experiment_with_its_search_and_all_defaults() -> None:
+def test_a_trial_gets_the_experiment_with_all_defaults_and_of_the_search_what_it_prints() -> None:
     text = variables(build("training.epochs=3"))["PARAK8S_EXPERIMENT"]
-    assert loading.parse(text, "trial") == experiment("training.epochs=3")
+    point, whole = loading.parse(text, "trial"), experiment("training.epochs=3")
+    assert point.model_copy(update={"search": None}) == whole.model_copy(update={"search": None})
+    assert point.search
+    assert whole.search
+    assert (point.search.objective, point.search.parameters) == (whole.search.objective, whole.search.parameters)
+
+
+@pytest.mark.parametrize("more", ["search.trials=19", "search.parallel=1", "search.max_failed=7"])
+def test_a_search_with_other_numbers_has_the_same_trials_so_that_katib_goes_on_with_it(more: str) -> None:
+    assert build(more)["spec"]["trialTemplate"] == build()["spec"]["trialTemplate"]
 
 
 def test_every_key_of_compute_reaches_the_trial() -> None:
@@ -560,7 +569,7 @@ def test_what_a_cluster_cannot_do_is_refused_with_what_to_write(overrides: tuple
 
 
 def test_a_text_just_short_enough_for_a_variable_is_taken() -> None:
-    short = documents.dump(experiment("data.source=é").canonical())
+    short = variables(build("data.source=é"))["PARAK8S_EXPERIMENT"]
     spare = 131_071 - len(f"PARAK8S_EXPERIMENT={short}".encode())
     path = "x/" * (spare // 2) + "x" * (spare % 2)
     assert build(f"data.source=é{path}")

@@ -55,6 +55,12 @@ def test_the_engine_reads_lines_as_katib_does(lines: list[str]) -> None:
     assert all((number(value) is not None) == parses_in_go(value) for _, value in read)
 
 
+def test_a_word_of_a_million_letters_is_no_metric() -> None:
+    assert fed(["auc " + "A" * 1_000_000, "auc=1"]).observation() == [
+        {"name": "auc", "min": "1", "max": "1", "latest": "1"}
+    ]
+
+
 def fed(lines: list[str], format_: Format = Format(("auc", "loss")), keep: int = 0) -> Collector:  # noqa: B008
     collector = Collector(format_, keep=keep)
     for line in lines:

@@ -315,3 +315,57 @@ def test_population_based_training_hands_on_the_checkpoints_of_the_parent(tmp_pa
     assert [
         round(event["value"] - float(by["assignments"]["x"])) for event, by in zip(ended, suggested, strict=True)
     ] == generation
+
+
+def test_trials_that_cannot_even_begin_count_as_failed_ones(tmp_path: Path) -> None:
+    space = [{"name": "x", "parameterType": "categorical", "feasibleSpace": {"list": ["echo", *map(str, range(99))]}}]
+    wanted = experiment(
+        job(["${trialParameters.x}", "y=1"]),
+        algorithm="grid",
+        maxTrialCount=100,
+        maxFailedTrialCount=2,
+        parameters=space,
+    )
+    done = local.run(wanted, tmp_path)
+    assert holding(done)["Failed"] == "ExperimentFailed"
+    assert (done["status"]["trials"], done["status"]["trialsFailed"]) == (3, 2)
+
+
+def test_a_checkpoint_with_a_link_that_leads_nowhere_is_handed_on_as_it_is(tmp_path: Path) -> None:
+    link = "'/opt/katib/data/l'"
+    code = f"import os; os.path.lexists({link}) or os.symlink('/nowhere', {link}); print('y=${{trialParameters.x}}')"
+    settings = {"n_population": "5", "truncation_threshold": "0.4", "suggestion_trial_dir": "/opt/katib/data"}
+    wanted = experiment(python(code), algorithm="pbt", settings=settings, maxTrialCount=10, resumePolicy="FromVolume")
+    done = local.run(wanted, tmp_path)
+    assert done["status"]["trialsSucceeded"] == 10
+
+
+def test_a_path_that_only_begins_like_one_of_the_pods_stays(tmp_path: Path) -> None:
+    said = python("print('y=1'); print('/var/log/katib/metrics.log2', '/opt/katib/data', ${trialParameters.x})")
+    collector = {"collector": {"kind": "StdOut"}}
+    local.run(experiment(said, maxTrialCount=1, parallelTrialCount=1, metricsCollectorSpec=collector), tmp_path)
+    (log,) = (tmp_path / "logs").glob("q-*.log")
+    assert "/var/log/katib/metrics.log2 /opt/katib/data" in log.read_text()
+
+
+@pytest.mark.parametrize("left", ["", '{"kind": "Exp', "[]"])
+def test_a_status_that_was_cut_off_is_written_anew_from_the_journal(left: str, tmp_path: Path) -> None:
+    wanted = experiment(settings={"random_state": "1"})
+    before = local.run(wanted, tmp_path)
+    (tmp_path / "experiment.json").write_text(left)
+    after = local.run(wanted, tmp_path)
+    assert after["status"]["succeededTrialList"] == before["status"]["succeededTrialList"]
+    assert len(events(tmp_path, "ended")) == 4
+
+
+def test_a_broken_line_in_the_middle_of_the_journal_is_named(tmp_path: Path) -> None:
+    local.run(experiment(resumePolicy="LongRunning"), tmp_path)
+    journal = tmp_path / ".state" / "trials.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    lines[3] = lines[3][:20] + "\n"
+    journal.write_text("".join(lines))
+    with pytest.raises(InputError, match=r"line 4 is broken .* cut the file off before it"):
+        local.run(experiment(resumePolicy="LongRunning", maxTrialCount=6), tmp_path)
+    journal.write_text("".join(lines[:3]))
+    done = local.run(experiment(resumePolicy="LongRunning", maxTrialCount=6), tmp_path)
+    assert done["status"]["trialsSucceeded"] == 6

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import fcntl
+import logging
 import os
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from parak8s import files
 from parak8s.errors import EnvironmentFault, InputError, Stopped, from_os_error
 from parak8s.katib.local import status as words
 from parak8s.katib.local.engine import Engine
-from parak8s.katib.local.launching import Launcher
+from parak8s.katib.local.launching import UID, Launcher
 from parak8s.katib.local.narration import Narrator, Quiet
 from parak8s.katib.local.reading import RESUMABLE, Search, read
 from parak8s.katib.local.status import ENDINGS, Status
@@ -25,6 +27,8 @@ from parak8s.katib.local.trials import Journal, now
 from parak8s.tfjobs.local.interrupts import caught
 
 __all__ = ["Narrator", "Quiet", "run"]
+
+log = logging.getLogger(__name__)
 
 EDITABLE = ("parallelTrialCount", "maxTrialCount", "maxFailedTrialCount")
 """What may change of an Experiment that exists, as Katib's webhook has it."""
@@ -59,7 +63,8 @@ def run(
     """
     wanted = read(experiment).at_once(parallel)
     algorithm = _algorithm(wanted)
-    around = os.environ if environment is None else environment
+    launcher = Launcher(wanted, directory, os.environ if environment is None else environment)
+    _try_out(wanted, algorithm, launcher)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with _alone_in(directory), caught() as stops:
@@ -67,11 +72,10 @@ def run(
             try:
                 if book.is_over:
                     return book.values
-                launcher = Launcher(wanted, directory, around)
-                _try_out(wanted, algorithm, launcher)
                 teller = narrator or Quiet()
                 teller.opened(wanted, book.journal.trials)
                 book.begin()
+                launcher.variables[UID] = book.uid
                 engine = Engine(wanted, algorithm, book.journal, launcher, directory, teller, stops, book.changed)
                 reason = engine.run()
                 book.end(reason)
@@ -94,7 +98,7 @@ def _algorithm(search: Search) -> Algorithm:
 def _try_out(search: Search, algorithm: Algorithm, launcher: Launcher) -> None:
     """Refuse before anything starts what no trial could run: a program that is not here, say."""
     if (first := algorithm.suggest(0, [])) is not None:
-        launcher.launch(f"{search.name}-tried-out", first)
+        launcher.refuse_unknown(f"{search.name}-tried-out", first)
 
 
 @contextlib.contextmanager
@@ -115,14 +119,20 @@ class _Book:
         self.values = copy.deepcopy(dict(experiment))
         self._search, self._file = search, directory / "experiment.json"
         self._status, self._written = Status(), 0.0
-        before = files.read_json(self._file) if self._file.is_file() else None
+        before = _before(self._file)
         if before is None:
             _refuse_foreign(directory)
         else:
             self._go_on(before, directory)
+        known = {**(before or {}).get("metadata", {}), **self.values["metadata"]}
+        self.values["metadata"] = {"uid": str(uuid.uuid4()), "creationTimestamp": now(), **known}
         self.journal = Journal.opened(directory / ".state" / "trials.jsonl")
-        if self.is_over:
-            self._update()
+        self._update()
+
+    @property
+    def uid(self) -> str:
+        """What tells this search from others of the same name, as on a cluster."""
+        return str(self.values["metadata"]["uid"])
 
     @property
     def is_over(self) -> bool:
@@ -197,7 +207,19 @@ def _refuse_another(before: Mapping[str, Any], wanted: Mapping[str, Any], direct
         )
 
 
+def _before(file: Path) -> dict[str, Any] | None:
+    """Return the object as an earlier run left it; None where there is none, or none that can be read."""
+    if not file.is_file():
+        return None
+    try:
+        values = files.read_json(file)
+        return {**values, "spec": {**values["spec"]}, "metadata": {**values["metadata"]}}
+    except (ValueError, TypeError, KeyError):
+        log.warning("%s: cannot be read; it is written anew, the trials are in the journal beside it", file)
+    return None
+
+
 def _refuse_foreign(directory: Path) -> None:
     found = sorted(path.name for path in directory.iterdir() if path.name != ".lock")
-    if found:
+    if found and not (directory / ".state").is_dir():
         raise InputError(f"{directory}: holds {found[0]!r} and no search; choose a new or an empty folder with -o")

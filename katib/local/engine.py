@@ -97,7 +97,7 @@ class Engine:
 
     def _fill(self) -> None:
         """Start as many trials as may run."""
-        while len(self._running) < self._search.parallel and self.stopped_by is None:
+        while len(self._running) < self._search.parallel and self.stopped_by is None and self._over() is None:
             number = self._waiting.pop() if self._waiting else self._next()
             if number is None:
                 return
@@ -159,7 +159,7 @@ class Engine:
         self._narrator.began(begun)
         try:
             running.start(self._loop, self._launcher, self._pool)
-        except InputError as error:
+        except (InputError, OSError) as error:
             running.close()
             message = str(error)
             failed = replace(begun, state="Failed", reason="TrialFailed", message=message, ended=now())

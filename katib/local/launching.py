@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,6 +22,8 @@ from parak8s.tfjobs.local.reading import read as read_tfjob
 
 TRIALS = "PARAK8S_TRIALS"
 """Where trials of our own have their folders; see :mod:`parak8s.trial`."""
+UID = "PARAK8S_SEARCH_UID"
+"""What tells a search from others of its name, for the same."""
 CHECKPOINTS = "/opt/katib/data"
 """Where Katib mounts a trial's checkpoints, unless ``suggestion_trial_dir`` says otherwise."""
 
@@ -32,11 +35,14 @@ class Launcher:
         search: Whose trials they are.
         directory: Of the search; everything that trials write lies in it.
         around: Variables of this machine.
+
+    Attributes:
+        variables: What trials get beside them.
     """
 
     def __init__(self, search: Search, directory: Path, around: Mapping[str, str]) -> None:
         self._search, self._directory = search, directory.absolute()
-        self._around = {**around, TRIALS: str(self._directory / "trials")}
+        self._around, self.variables = around, {TRIALS: str(self._directory / "trials")}
 
     def launch(self, name: str, suggestion: Suggestion) -> Launch:
         """Return what a trial runs.
@@ -48,6 +54,18 @@ class Launcher:
         made = search.template.filled(name, search.namespace, suggestion.assignments, suggestion.labels)
         launched = self._tfjob(name, made) if search.template.is_tfjob else self._job(name, made)
         return self._moved(launched, name)
+
+    def refuse_unknown(self, name: str, suggestion: Suggestion) -> None:
+        """Refuse what this machine cannot run; nothing is written.
+
+        Raises:
+            InputError: As for :meth:`launch`.
+        """
+        made = self._search.template.filled(name, self._search.namespace, suggestion.assignments, suggestion.labels)
+        if self._search.template.is_tfjob:
+            read_tfjob(made)
+        else:
+            self._job(name, made)
 
     def deadline_s(self) -> int | None:
         """Return how long a trial may run; None for any time."""
@@ -73,7 +91,7 @@ class Launcher:
         container = self._container(pod)
         replicas = Replicas("Worker", 1, "Never", GRACE_S, container, {})
         job = Job(name, self._search.namespace, {"Worker": replicas})
-        return launch_replica(job, "Worker", 0, None, self._around)
+        return launch_replica(job, "Worker", 0, None, {**self._around, **self.variables})
 
     def _container(self, pod: Fields) -> Fields:
         containers = pod.each("containers")
@@ -92,18 +110,20 @@ class Launcher:
         file = self._directory / "trials" / name / "tfjob.json"
         files.write_json(file, made)
         program = (sys.executable, "-m", "parak8s.katib.local.tfjob", str(file))
-        return Launch(program, dict(self._around), Path().absolute())
+        return Launch(program, {**self._around, **self.variables}, Path().absolute())
 
     def _moved(self, launched: Launch, name: str) -> Launch:
         """Return the launch with paths of the pod that lie elsewhere on this machine."""
-        moves = {self._search.settings.get("suggestion_trial_dir", CHECKPOINTS): self.checkpoints(name)}
+        moves: dict[str, Path] = {}
+        if self._search.algorithm == "pbt":
+            moves[self._search.settings.get("suggestion_trial_dir", CHECKPOINTS).rstrip("/")] = self.checkpoints(name)
         if file := self.metrics_file(name):
-            file.parent.mkdir(parents=True, exist_ok=True)
             moves[self._search.metrics_file] = file
 
         def moved(text: str) -> str:
             for there, here in moves.items():
-                text = text.replace(there, str(here))
+                whole = rf"(?<![\w.-]){re.escape(there)}(?![\w.-])"
+                text = re.sub(whole, str(here).replace("\\", r"\\"), text)
             return text
 
         words = tuple(moved(word) for word in launched.arguments)

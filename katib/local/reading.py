@@ -6,6 +6,7 @@ pkg/webhook/v1beta1/experiment/validator.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -173,8 +174,8 @@ def read_objective(fields: Fields) -> Objective:
     if metric in additional:
         raise fields.wrong("additionalMetricNames", f"must not hold the objective {metric}")
     goal = fields.values.get("goal")
-    if goal is not None and (not isinstance(goal, int | float) or isinstance(goal, bool)):
-        raise fields.wrong("goal", "expected a number")
+    if goal is not None and (not isinstance(goal, int | float) or isinstance(goal, bool) or not math.isfinite(goal)):
+        raise fields.wrong("goal", "expected a finite number")
     strategies = dict.fromkeys((metric, *additional), "max" if kind == "maximize" else "min")
     for each in fields.each("metricStrategies"):
         strategies[each.text("name")] = each.choice("value", ("min", "max", "latest"), "")
@@ -214,10 +215,12 @@ def _collected(fields: Fields, objective: Objective) -> tuple[Format, str]:
     if kind != "File":
         rule = "a laptop reads metrics of StdOut and File; choose one of them, or run it on a cluster"
         raise InputError(f"{fields.path}.collector.kind: {rule}, got {kind!r}")
-    form = file.choice("format", ("TEXT", "JSON"), "TEXT")
+    form, path = file.choice("format", ("TEXT", "JSON"), "TEXT"), file.text("path") or STDOUT_FILE
+    if not path.startswith("/"):
+        raise file.wrong("path", "expected an absolute path")
     if form == "JSON":
-        return Format(metrics, "JSON"), file.text("path") or STDOUT_FILE
-    return Format(metrics, "TEXT", _filters(source)), file.text("path") or STDOUT_FILE
+        return Format(metrics, "JSON"), path
+    return Format(metrics, "TEXT", _filters(source)), path
 
 
 def _filters(source: Fields) -> tuple[str, ...]:

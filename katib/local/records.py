@@ -18,8 +18,7 @@ def found(directory: Path) -> Search:
     """Return the search that a directory holds, with all its trials."""
     values = files.read_json(directory / "experiment.json")
     search = read(values)
-    journal = Journal.opened(directory / ".state" / "trials.jsonl")
-    journal.close()
+    journal = Journal.read(directory / ".state" / "trials.jsonl")
     return Search(
         name=search.name,
         objective=search.objective.metric,

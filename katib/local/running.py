@@ -72,11 +72,12 @@ class Running:
         """
         suggestion = self.trial.suggestion
         self._loop, self._grace_s = loop, launcher.grace_s()
-        if suggestion.parent and not launcher.checkpoints(self.trial.name).exists():
-            _copy(launcher.checkpoints(suggestion.parent), launcher.checkpoints(self.trial.name))
         launch = launcher.launch(self.trial.name, suggestion)
+        if self.search.algorithm == "pbt" and not (mine := launcher.checkpoints(self.trial.name)).exists():
+            _begin(mine, launcher.checkpoints(suggestion.parent) if suggestion.parent else None)
         self.metrics_file = launcher.metrics_file(self.trial.name)
         if self.metrics_file is not None:
+            self.metrics_file.parent.mkdir(parents=True, exist_ok=True)
             self.metrics_file.unlink(missing_ok=True)
         self._file.mark(f"{self.trial.name}, {now()}")
         own = is_own(launch)
@@ -187,11 +188,11 @@ class Running:
         )
 
 
-def _copy(parent: Path, child: Path) -> None:
-    """Begin with the checkpoints of another trial, or with none."""
+def _begin(child: Path, parent: Path | None) -> None:
+    """Make the folder of a trial's checkpoints, with those of another trial in it where it begins with them."""
     aside = child.with_name(f".{child.name}")
     shutil.rmtree(aside, ignore_errors=True)
-    if parent.is_dir():
-        child.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(parent, aside)
-        aside.rename(child)
+    aside.mkdir(parents=True)
+    if parent is not None and parent.is_dir():
+        shutil.copytree(parent, aside, symlinks=True, dirs_exist_ok=True)
+    aside.rename(child)

@@ -94,21 +94,29 @@ class Journal:
     trials: list[Trial] = field(default_factory=list)
 
     @classmethod
-    def opened(cls, path: Path) -> Journal:
-        """Read what is there; a last line that a killed engine did not finish is taken away.
+    def read(cls, path: Path) -> Journal:
+        """Read what is there, and leave it as it is; a last line that is not finished does not count.
 
         Raises:
             InputError: The file holds something else.
         """
         journal = cls(path)
+        if path.is_file():
+            for number, line in enumerate(_whole_lines(path).splitlines(), start=1):
+                journal._replay(line, number)
+        return journal
+
+    @classmethod
+    def opened(cls, path: Path) -> Journal:
+        """Read what is there and go on writing; a last line that a killed engine did not finish is taken away.
+
+        Raises:
+            InputError: The file holds something else.
+        """
+        journal = cls.read(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_file():
-            text = path.read_bytes()
-            whole = text[: text.rfind(b"\n") + 1]
-            if whole != text:
-                os.truncate(path, len(whole))
-            for line in whole.splitlines():
-                journal._replay(line)
+            os.truncate(path, len(_whole_lines(path)))
         journal._file = path.open("ab")
         return journal
 
@@ -139,7 +147,7 @@ class Journal:
         self._file.flush()
         os.fsync(self._file.fileno())
 
-    def _replay(self, line: bytes) -> None:
+    def _replay(self, line: bytes, place: int) -> None:
         try:
             event = json.loads(line)
             kind, number = event.pop("event"), event.pop("number")
@@ -150,4 +158,10 @@ class Journal:
                 event["metrics"], event["first"] = tuple(event["metrics"]), tuple(event["first"])
                 self.trials[number] = replace(self.trials[number], **event)
         except (ValueError, KeyError, TypeError, IndexError, AssertionError) as error:
-            raise InputError(f"{self.path}: no journal of a search ({line[:60]!r}); choose another folder") from error
+            fix = "cut the file off before it to go on with the trials until then, or choose another folder with -o"
+            raise InputError(f"{self.path}: line {place} is broken ({line[:60]!r}); {fix}") from error
+
+
+def _whole_lines(path: Path) -> bytes:
+    text = path.read_bytes()
+    return text[: text.rfind(b"\n") + 1]

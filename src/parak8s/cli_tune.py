@@ -56,6 +56,8 @@ def tune(
     wanted = Wanted.read(file, overrides or [], trials=trials, name=name, namespace=namespace, on_cluster=there)
     if promote and wanted.point is None:
         raise InputError(f"--promote: {file} is no experiment file; there is nothing to write the best point into")
+    if promote:
+        _refuse_overwriting(file)
     if delete_on_stop and not wait:
         raise InputError("--delete-on-stop goes with --wait: who does not follow the search cannot stop it")
     if there:
@@ -74,6 +76,15 @@ def tune(
         _promote(file, directory / "best.yaml")
 
 
+def _refuse_overwriting(file: Path) -> None:
+    """Refuse to write the best point over a file that was not made so."""
+    from parak8s.tuning.wanted import is_promoted, promoted_name
+
+    target = promoted_name(file)
+    if target.exists() and (target == file or not is_promoted(target)):
+        raise InputError(f"--promote: would write over {target}; move it, or give {file} another name")
+
+
 def _promote(file: Path, best: Path) -> None:
     """Write the best point beside the file, and make a model of it: train, calibrate, gate, register."""
     from parak8s import console, files, loading
@@ -81,6 +92,8 @@ def _promote(file: Path, best: Path) -> None:
     from parak8s.tuning.wanted import promoted_name
 
     target = promoted_name(file)
+    if not best.is_file():
+        raise InputError(f"--promote: the best point does not go into {file}; see the warning above")
     files.write_text(target, best.read_text(encoding="utf-8"))
     typer.echo(f"promoted    {target}")
     with console.Console() as screen:

@@ -146,7 +146,7 @@ def _hand_on(model: Path, checkpoint: Path) -> None:
 def _was_stopped(error: BaseException) -> bool:
     from parak8s.training.interruption import Interrupted
 
-    return isinstance(error, Interrupted | KeyboardInterrupt)
+    return isinstance(error, Interrupted) or not isinstance(error, Exception)
 
 
 def _shared_dataset(experiment: Experiment, folder: Path) -> Path:

@@ -21,11 +21,13 @@ def main() -> None:
     """Serve until the engine hangs up."""
     line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     line.connect(sys.argv[1])
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _warm_up()
     with line.makefile("r", encoding="utf-8") as requests:
         for request in requests:
             asked = json.loads(request)
             code = _do(asked["arguments"], asked["environment"])
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one that comes too late means nobody
             sys.stdout.flush()
             sys.stderr.flush()
             line.sendall(json.dumps({"code": code}).encode() + b"\n")
@@ -47,13 +49,18 @@ def _do(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     os.environ.clear()
     os.environ.update(environment)
     signal.signal(signal.SIGTERM, _leave)
-    return cli.run_command(["step", "trial", *arguments])
+    try:
+        return cli.run_command(["step", "trial", *arguments])
+    except _Asked:
+        return 128 + signal.SIGTERM
+
+
+class _Asked(BaseException):
+    """SIGTERM came where there is nothing to save; a training listens for itself."""
 
 
 def _leave(*_: Any) -> None:
-    """End at once on SIGTERM: outside of a training there is nothing to save."""
-    sys.stdout.flush()
-    os._exit(128 + signal.SIGTERM)
+    raise _Asked
 
 
 def _forget() -> None:

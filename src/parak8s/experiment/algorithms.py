@@ -83,8 +83,6 @@ def surprises(algorithm: str, dimensions: Sequence[Dimension]) -> list[Mistake]:
         algorithm: As for :func:`check`, which found nothing.
         dimensions: As for :func:`check`.
     """
-    if algorithm not in ("grid", "pbt"):
-        return []
     found = [mistake for each in dimensions if each.is_range for mistake in _uneven(each)]
     whole = [each for each in dimensions if each.kind == "int" and algorithm == "pbt"]
     return [*found, *(_clamped(each) for each in whole)]
@@ -140,7 +138,7 @@ def _grid(problem: Problem) -> Iterator[Mistake]:
 
 def _uneven(dimension: Dimension) -> Iterator[Mistake]:
     low, high, step = dimension.low, dimension.high, dimension.step or 1
-    if low is None or high is None:
+    if low is None or high is None or dimension.step is None:
         return
     steps = (high - low) / step
     if abs(steps - round(steps)) > ALMOST:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 SEARCH_TAG, OF_SEARCH_TAG, TRIAL_TAG = "parak8s.search", "parak8s.trial_of", "parak8s.trial"
 PARENT_TAG = "mlflow.parentRunId"
+UID = "PARAK8S_SEARCH_UID"
+"""Environment variable: what tells the search from others of its name."""
 
 
 class TrialRun:
@@ -74,7 +77,7 @@ class TrialRun:
                 if self.tracker.has(client, known):
                     client.update_run(known, status="RUNNING")
                     return known
-            parent = search_run(self.tracker, client, search)
+            parent = search_run(self.tracker, client, search, os.environ.get(UID))
             tags = {PARENT_TAG: parent, OF_SEARCH_TAG: search, TRIAL_TAG: self.name}
             run = client.create_run(self.tracker.experiment_id(client), tags=tags, run_name=self.name)
             params = [Param(path, value[:PARAM_LENGTH]) for path, value in assignments.items()]
@@ -93,13 +96,20 @@ class TrialRun:
             log.warning("%s", fault)
 
 
-def search_run(tracker: Tracker, client: MlflowClient, search: str) -> str:
+def search_run(tracker: Tracker, client: MlflowClient, search: str, uid: str | None = None) -> str:
     """Return the run that stands for a search; whoever asks first makes it.
+
+    Args:
+        tracker: Of its experiment.
+        client: Where to look.
+        search: Its name.
+        uid: What tells it from others of that name; None where nobody knows.
 
     Two who ask at the same moment both make one; the earlier one stays, by its start and its id.
     """
     experiment_id = tracker.experiment_id(client)
-    query = f"tags.`{SEARCH_TAG}` = '{search}'"
+    mark = f"{search}/{uid}" if uid else search
+    query = f"tags.`{SEARCH_TAG}` = '{mark}'"
 
     def first() -> str | None:
         found = client.search_runs([experiment_id], query, order_by=["attributes.start_time ASC"])
@@ -107,7 +117,7 @@ def search_run(tracker: Tracker, client: MlflowClient, search: str) -> str:
 
     if known := first():
         return known
-    made = client.create_run(experiment_id, tags={SEARCH_TAG: search}, run_name=search).info.run_id
+    made = client.create_run(experiment_id, tags={SEARCH_TAG: mark}, run_name=search).info.run_id
     chosen = first() or made
     if chosen != made:
         client.delete_run(made)
@@ -120,7 +130,14 @@ def _send_model(client: MlflowClient, run_id: str, model: Path, name: str) -> No
 
 
 def conclude_search(
-    experiment: Experiment, search: str, best: Mapping[str, str], value: float | None, documents: list[Path]
+    experiment: Experiment,
+    search: str,
+    best: Mapping[str, str],
+    value: float | None,
+    documents: list[Path],
+    *,
+    uid: str | None = None,
+    succeeded: bool = True,
 ) -> str:
     """Write the outcome of a search into the run that stands for it; return the run's id.
 
@@ -130,18 +147,28 @@ def conclude_search(
         best: Path -> value of the best point, as text.
         value: Its objective.
         documents: Files that go with the run.
+        uid: What tells it from others of its name.
+        succeeded: Whether it did not fail.
 
     Raises:
         EnvironmentFault: MLflow cannot be reached.
     """
     tracker = Tracker(experiment)
     with tracker.reach() as client:
-        run_id = search_run(tracker, client, search)
+        run_id = search_run(tracker, client, search, uid)
+        _end_stragglers(tracker, client, run_id)
         for path, text in best.items():
             client.set_tag(run_id, f"parak8s.best.{path}", text[:TAG_LENGTH])
         if value is not None and experiment.search is not None:
             client.log_metric(run_id, f"best_{experiment.search.objective.metric}", value)
         for document in documents:
             client.log_artifact(run_id, str(document))
-        client.set_terminated(run_id, "FINISHED")
+        client.set_terminated(run_id, "FINISHED" if succeeded else "FAILED")
     return run_id
+
+
+def _end_stragglers(tracker: Tracker, client: MlflowClient, parent: str) -> None:
+    """End the runs of trials that were killed with the search, and could not end them."""
+    query = f"tags.`{PARENT_TAG}` = '{parent}' and attributes.status = 'RUNNING'"
+    for run in client.search_runs([tracker.experiment_id(client)], query):
+        client.set_terminated(run.info.run_id, "KILLED")

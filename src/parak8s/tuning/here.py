@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from parak8s import provenance
-from parak8s.errors import EnvironmentFault
+from parak8s.errors import EnvironmentFault, Stopped
 from parak8s.katib import local, results
 from parak8s.katib.local import records
 from parak8s.katib.local.status import ending
@@ -26,9 +26,8 @@ def search_here(wanted: Wanted, output: Path | None, parallel: int | None) -> Pa
     try:
         with Terminal() as terminal:
             done = local.run(wanted.object, directory, parallel=parallel, narrator=terminal)
-    except BaseException:
-        if (directory / ".state").is_dir():
-            results.write_trials_csv(directory / "trials.csv", records.found(directory))
+    except Stopped:
+        results.write_trials_csv(directory / "trials.csv", records.found(directory))
         raise
     found = records.found(directory)
     leave(wanted, directory, found, done)
@@ -44,7 +43,8 @@ def place(wanted: Wanted) -> Path:
 
 def _refuse_nothing(found: results.Search, done: dict[str, object], directory: Path) -> None:
     """Say why a search came to nothing."""
-    reasons = [trial.reason for trial in found.ordered() if trial.reason]
+    lost = ("Failed", "MetricsUnavailable")
+    reasons = [trial.reason for trial in found.ordered() if trial.reason and trial.state in lost]
     why = f"the last one: {reasons[-1]}; logs are in {directory / 'logs'}" if reasons else f"see {directory / 'logs'}"
     ended = ending(done)
     if ended is not None and ended["type"] == "Failed":

@@ -12,7 +12,8 @@ from rich.console import Console
 from parak8s import files
 from parak8s.errors import EnvironmentFault, InputError
 from parak8s.katib import results
-from parak8s.tuning.wanted import Wanted
+from parak8s.katib.local.status import ending
+from parak8s.tuning.wanted import PROMOTED, Wanted
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +34,11 @@ def leave(wanted: Wanted, directory: Path, found: results.Search, experiment: Ma
     results.write_trials_csv(directory / "trials.csv", found)
     results.write_report(directory / "report.html", found)
     screen = Console(highlight=False, force_jupyter=False)
+    (directory / "best.yaml").unlink(missing_ok=True)  # of fewer trials
     if found.ranked():
         screen.print(results.leaderboard(found))
         _write_best(wanted, directory, found)
-        _tell(wanted, directory, found)
+    _tell(wanted, directory, found, experiment)
     for name in DOCUMENTS:
         if (directory / name).is_file():
             screen.print(f"{Path(name).stem:<12}{directory / name}", soft_wrap=True)
@@ -46,7 +48,7 @@ def _write_best(wanted: Wanted, directory: Path, found: results.Search) -> None:
     best = found.ranked()[0]
     reached = f"{best.name}, {found.objective} {best.value:.6g}"
     try:
-        text = wanted.best(best.assignments, f"# {found.name}: the best point of {len(found.trials)} trials, {reached}")
+        text = wanted.best(best.assignments, f"# {found.name}{PROMOTED}{len(found.trials)} trials, {reached}")
     except InputError as error:
         log.warning("best.yaml is not written: %s", error)
         return
@@ -54,16 +56,23 @@ def _write_best(wanted: Wanted, directory: Path, found: results.Search) -> None:
         files.write_text(directory / "best.yaml", text)
 
 
-def _tell(wanted: Wanted, directory: Path, found: results.Search) -> None:
+def _tell(wanted: Wanted, directory: Path, found: results.Search, experiment: Mapping[str, Any]) -> None:
     """Write the outcome into the search's run in MLflow, where trials of ours are nested."""
     if wanted.point is None:
         return
     from parak8s.tracking.trials import conclude_search
 
-    best, documents = found.ranked()[0], [directory / name for name in DOCUMENTS]
+    ended = ending(experiment)
+    ranked, documents = found.ranked(), [directory / name for name in DOCUMENTS]
     try:
         conclude_search(
-            wanted.point, found.name, best.assignments, best.value, [each for each in documents if each.is_file()]
+            wanted.point,
+            found.name,
+            ranked[0].assignments if ranked else {},
+            ranked[0].value if ranked else None,
+            [each for each in documents if each.is_file()],
+            uid=experiment["metadata"].get("uid"),
+            succeeded=bool(ranked) and not (ended and ended["type"] == "Failed"),
         )
     except (EnvironmentFault, InputError) as fault:
         log.warning("%s", fault)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,11 @@ from parak8s import loading, promotion
 from parak8s.errors import InputError
 from parak8s.experiment import Experiment, documents, space
 from parak8s.katib.building import katib_experiment
+from parak8s.katib.local.reading import read
+
+PROMOTED = ": the best point of "
+"""What the first line of a promoted file says."""
+_COUNTS = ("parallelTrialCount", "maxFailedTrialCount")
 
 
 @dataclass(frozen=True)
@@ -56,10 +62,19 @@ class Wanted:
             )
         if overrides:
             raise InputError(f"{file} is an Experiment of Katib: -s goes with an experiment file")
+        for key in ("metadata", "spec"):
+            if not isinstance(foreign.get(key), dict):
+                raise InputError(f"{file}: {key} is missing, or no mapping (key: value)")
         metadata = {"name": name, "namespace": namespace}
-        foreign["metadata"] = {**foreign.get("metadata", {}), **{key: each for key, each in metadata.items() if each}}
+        foreign["metadata"] |= {key: each for key, each in metadata.items() if each}
+        if not isinstance(foreign["metadata"].get("name"), str):
+            raise InputError(f"{file}: metadata.name is missing; write one, or give --name")
         if trials is not None:
-            foreign["spec"] = {**foreign.get("spec", {}), "maxTrialCount": trials}
+            given = {key: foreign["spec"].get(key) for key in _COUNTS}
+            fewer = {key: min(trials, count) for key, count in given.items() if isinstance(count, int)}
+            foreign["spec"] |= {"maxTrialCount": trials, **fewer}
+        if not on_cluster:
+            read(foreign)
         return cls(file, foreign, None, {})
 
     @property
@@ -79,6 +94,12 @@ class Wanted:
         return promotion.promoted(text, {**self.overrides, **promotion.values_of(assignments)}, comment)
 
 
+def is_promoted(file: Path) -> bool:
+    """Return whether a file was written with the best point of a search, and begins with the line that says so."""
+    first = file.read_text(encoding="utf-8").partition("\n")[0]
+    return first.startswith("# ") and PROMOTED in first
+
+
 def promoted_name(file: Path) -> Path:
     """Return where the file with the best point goes: ``ecg-best.yaml`` beside ``ecg.yaml``."""
     return file.with_name(f"{file.stem.removesuffix('-best')}-best{file.suffix or '.yaml'}")
@@ -90,8 +111,8 @@ def _counted(file: Path, overrides: Sequence[str], trials: int | None) -> list[s
         return []
     values = space.override(documents.read(file).data, [space.parse_override(text) for text in overrides])
     search = values.get("search")
-    at_once = search.get("parallel", 1) if isinstance(search, Mapping) else 1
-    fewer = [f"search.parallel={trials}"] if isinstance(at_once, int) and at_once > trials else []
+    counts = {key: search.get(key) for key in ("parallel", "max_failed")} if isinstance(search, Mapping) else {}
+    fewer = [f"search.{key}={trials}" for key, count in counts.items() if isinstance(count, int) and count > trials]
     return [f"search.trials={trials}", *fewer]
 
 
@@ -101,4 +122,6 @@ def _katib_object(file: Path) -> dict[str, Any] | None:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return None  # whoever reads it as an experiment file says what is wrong
-    return values if isinstance(values, dict) and {"apiVersion", "kind"} <= values.keys() else None
+    if not isinstance(values, dict) or not {"apiVersion", "kind"} <= values.keys():
+        return None
+    return dict(json.loads(json.dumps(values, default=str)))  # YAML knows dates, and Kubernetes does not
