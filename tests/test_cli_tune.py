@@ -173,8 +173,7 @@ def test_a_file_of_ones_own_is_not_written_over(terminal: Terminal) -> None:
         ({"metadata": None}, "metadata is missing"),
         ({"metadata": {"generateName": "q-"}}, "metadata.name is missing"),
         ({"spec": "hi"}, "spec is missing, or no mapping"),
-        ({"spec": {**experiment()["spec"], "objective": {"type": "maximize", "objectiveMetricName": "y", "goal": math.nan}}},
-         "expected a finite number"),
+        (experiment(objective={"goal": math.nan}), "expected a finite number"),
     ],
 )  # fmt: skip
 def test_an_object_that_is_none_is_refused_with_what_is_wrong(
