@@ -11,10 +11,9 @@ import yaml
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from parak8s import loading
-from parak8s.errors import EnvironmentFault, InputError
-from parak8s.experiment import Experiment, documents, flatten, space
-from parak8s.promotion import promoted, values_of, write_best
+from parak8s.errors import InputError
+from parak8s.experiment import documents, flatten, space
+from parak8s.promotion import promoted, values_of
 
 FILES = sorted((Path(__file__).parents[1] / "experiments").glob("*.yaml"))
 TEXTS = {path.name: path.read_text(encoding="utf-8") for path in FILES}
@@ -199,41 +198,3 @@ def test_assignments_are_read_as_a_trial_reads_them() -> None:
     read = values_of(assignments)
     assert read == dict(space.parse_override(f"{path}={text}") for path, text in assignments.items())
     assert [type(value) for value in read.values()] == [int, float, str]
-
-
-BEATS = """\
-# beats
-name: ecg
-data: {loader: ecg, source: synthetic://ecg}   # simulated
-model: {builder: deep_cnn}
-training:
-  epochs: 15
-  optimizer: {name: adamw, learning_rate: 2.0e-3}
-"""
-
-
-@pytest.fixture
-def experiment() -> Experiment:
-    return loading.parse_sections(BEATS, "ecg.yaml")
-
-
-def test_the_best_point_is_written_into_the_text_of_its_experiment(tmp_path: Path, experiment: Experiment) -> None:
-    path = tmp_path / "search" / "best.yaml"
-    write_best(path, {"training.epochs": "9", "seed": "3"}, experiment, text=BEATS, comment="trial ecg-3f2a")
-    assert path.read_text() == "# trial ecg-3f2a\n" + BEATS.replace("epochs: 15", "epochs: 9") + "seed: 3\n"
-
-
-def test_without_its_text_the_best_point_is_the_whole_experiment_with_the_values(
-    tmp_path: Path, experiment: Experiment
-) -> None:
-    path = tmp_path / "best.yaml"
-    write_best(path, {"training.epochs": "9", "training.optimizer.learning_rate": "0.004"}, experiment)
-    expected = experiment.canonical()
-    expected["training"]["epochs"], expected["training"]["optimizer"]["learning_rate"] = 9, 0.004
-    assert documents.read(path).data == expected
-
-
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, experiment: Experiment) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(EnvironmentFault, match="file"):
-        write_best(tmp_path / "file" / "best.yaml", {}, experiment)

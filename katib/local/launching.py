@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Mapping
@@ -140,8 +139,3 @@ def said_last(log: bytes) -> str:
     lines = [line.strip() for line in log.decode("utf-8", "replace").splitlines() if line.strip()]
     own = [line.removeprefix("parak8s: ") for line in lines if line.startswith("parak8s: ")]
     return (own or lines or [""])[-1][:500]
-
-
-def shown(assignments: Mapping[str, str]) -> str:
-    """Return a point in one line."""
-    return json.dumps(dict(assignments), ensure_ascii=False)

@@ -6,14 +6,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from parak8s import files
-from parak8s.errors import ExperimentError, InputError, from_os_error
-from parak8s.experiment import Experiment, documents, space
+from parak8s.errors import ExperimentError, InputError
+from parak8s.experiment import documents, space
 
 _BARE = re.compile(r"[A-Za-z_][\w./-]*", re.ASCII)
 """Text that needs no quotes wherever it stands, unless YAML has another meaning for it."""
@@ -61,35 +59,6 @@ def values_of(assignments: Mapping[str, str]) -> dict[str, Any]:
         InputError: One is no value of an experiment file.
     """
     return {path: documents.scalar(text.strip(), path) for path, text in assignments.items()}
-
-
-def write_best(
-    path: Path,
-    assignments: Mapping[str, str],
-    experiment: Experiment,
-    *,
-    text: str | None = None,
-    comment: str | None = None,
-) -> None:
-    """Write the experiment with the best point of a search to ``path``, whole or not at all.
-
-    Args:
-        path: Such as ``best.yaml``.
-        assignments: Of the best trial: dotted path -> value as text.
-        experiment: What was searched.
-        text: The file it was read from, which keeps its comments; None writes the experiment without any.
-        comment: Lines for the top of the file; see :func:`promoted`.
-
-    Raises:
-        InputError: See :func:`promoted`.
-        EnvironmentFault: The file cannot be written.
-    """
-    written = documents.dump(experiment.canonical()) if text is None else text
-    best = promoted(written, values_of(assignments), comment)
-    try:
-        files.write_text(path, best)
-    except OSError as error:
-        raise from_os_error(error, path) from error
 
 
 def _reread(text: str) -> Mapping[str, Any] | None:
