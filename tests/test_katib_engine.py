@@ -1,6 +1,7 @@
 """The laptop engine of Katib with real processes: Experiments that others wrote, faults, kills, restarts."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -315,6 +316,20 @@ def test_population_based_training_hands_on_the_checkpoints_of_the_parent(tmp_pa
     assert [
         round(event["value"] - float(by["assignments"]["x"])) for event, by in zip(ended, suggested, strict=True)
     ] == generation
+
+
+def test_each_of_the_trials_that_run_together_has_gpus_of_its_own(tmp_path: Path) -> None:
+    said = python(
+        "import os, time; print('y=1 ${trialParameters.x} sees', os.environ['CUDA_VISIBLE_DEVICES']); time.sleep(1)"
+    )
+    (container,) = said["spec"]["template"]["spec"]["containers"]
+    container["resources"] = {"limits": {"nvidia.com/gpu": 2}}
+    wanted, here = experiment(said, maxTrialCount=2), {**os.environ, "CUDA_VISIBLE_DEVICES": "4,5,6,7"}
+    local.run(wanted, tmp_path, environment=here)
+    logs = "".join(path.read_text() for path in (tmp_path / "logs").glob("q-*.log"))
+    assert sorted(re.findall("sees (.*)", logs)) == ["4,5", "6,7"]
+    with pytest.raises(InputError, match="asks for 6 GPUs in all"):
+        local.run(wanted, tmp_path / "more", environment=here, parallel=3)
 
 
 def test_trials_that_cannot_even_begin_count_as_failed_ones(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from parak8s.katib.local.suggestions.algorithm import Suggestion
 from parak8s.tfjobs.local.containers import Launch
 from parak8s.tfjobs.local.containers import launch as launch_replica
 from parak8s.tfjobs.local.fields import Fields
+from parak8s.tfjobs.local.gpus import dealt
 from parak8s.tfjobs.local.reading import GRACE_S, Job, Replicas
 from parak8s.tfjobs.local.reading import read as read_tfjob
 
@@ -43,8 +44,15 @@ class Launcher:
         self._search, self._directory = search, directory.absolute()
         self._around, self.variables = around, {TRIALS: str(self._directory / "trials")}
 
-    def launch(self, name: str, suggestion: Suggestion) -> Launch:
+        self._gpus = self._dealt()
+
+    def launch(self, name: str, suggestion: Suggestion, slot: int) -> Launch:
         """Return what a trial runs.
+
+        Args:
+            name: Of the trial.
+            suggestion: What it tries.
+            slot: Its place among those that run at the same time: each has GPUs of its own.
 
         Raises:
             InputError: It has no command, or this machine lacks the program, the folder or a secret.
@@ -52,7 +60,8 @@ class Launcher:
         search = self._search
         made = search.template.filled(name, search.namespace, suggestion.assignments, suggestion.labels)
         launched = self._tfjob(name, made) if search.template.is_tfjob else self._job(name, made)
-        return self._moved(launched, name)
+        seen = {**launched.environment, **self._gpus.get(f"worker-{slot}", {})}
+        return self._moved(replace(launched, environment=seen), name)
 
     def refuse_unknown(self, name: str, suggestion: Suggestion) -> None:
         """Refuse what this machine cannot run; nothing is written.
@@ -91,6 +100,14 @@ class Launcher:
         replicas = Replicas("Worker", 1, "Never", GRACE_S, container, {})
         job = Job(name, self._search.namespace, {"Worker": replicas})
         return launch_replica(job, "Worker", 0, None, {**self._around, **self.variables})
+
+    def _dealt(self) -> dict[str, dict[str, str]]:
+        """Deal out this machine's GPUs among trials of one pod that run at the same time; a TFJob deals out its own."""
+        if self._search.template.is_tfjob:
+            return {}
+        container = self._container(_pod(self._search.template.object))
+        slots = Replicas("Worker", self._search.parallel, "Never", GRACE_S, container, {})
+        return dealt(Job(self._search.name, self._search.namespace, {"Worker": slots}), self._around)
 
     def _container(self, pod: Fields) -> Fields:
         containers = pod.each("containers")

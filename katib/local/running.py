@@ -72,7 +72,7 @@ class Running:
         """
         suggestion = self.trial.suggestion
         self._loop, self._grace_s = loop, launcher.grace_s()
-        launch = launcher.launch(self.trial.name, suggestion)
+        launch = launcher.launch(self.trial.name, suggestion, self.slot)
         if self.search.algorithm == "pbt" and not (mine := launcher.checkpoints(self.trial.name)).exists():
             _begin(mine, launcher.checkpoints(suggestion.parent) if suggestion.parent else None)
         self.metrics_file = launcher.metrics_file(self.trial.name)
