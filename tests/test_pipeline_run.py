@@ -181,7 +181,7 @@ def test_a_sweep_over_a_network_of_ones_own_keeps_the_best_point(tmp_path: Path)
         "learns: {training.optimizer.learning_rate: 3.0e-3, model.params.units: 16}\n"
     )
     settings = [*(text for text in SMALL if not text.startswith("model.params")), PASSED, "model.params={}"]
-    settings += ["model.builder=mine:network", f"tracking.uri=sqlite:///{tmp_path / 'mlflow.db'}"]
+    settings += ["model.builder=mine:network", "search=null", f"tracking.uri=sqlite:///{tmp_path / 'mlflow.db'}"]
     command = [sys.executable, "-m", "parak8s.cli", "run", str(ECG), "--engine", "kfp", "--points", "points.yaml"]
     done = subprocess.run(
         [*command, "-o", "run", *(f"-s{text}" for text in settings)],
