@@ -12,7 +12,6 @@ Each way is timed after its warm-up: engine and bare from the end of each proces
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import multiprocessing
 import os
@@ -99,7 +98,6 @@ def bare(point: list[str], dataset: Path) -> float:
     import keras
 
     keras.backend.clear_session()
-    gc.collect()
     return ended
 
 

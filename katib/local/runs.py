@@ -20,8 +20,9 @@ from parak8s.tfjobs.local.processes import Process
 OWN = ("parak8s", "step", "trial")
 """How a command begins that a warm worker can do."""
 WORKER = (sys.executable, "-m", "parak8s.trial_worker")
-RETIRED_AFTER = 200
-"""Trials after which a worker makes room for a new one: whatever TensorFlow keeps of each model goes with it."""
+MOST_GROWN = 1 << 30
+"""Bytes by which a worker may grow after its first trial; then it makes room for a new one: TensorFlow keeps some
+memory of each model."""
 
 
 class Listener(Protocol):
@@ -115,7 +116,9 @@ class Worker:
         self._heard = b""
         self._request: bytes | None = None
         self._listener: Listener | None = None
-        self.trials = 0
+        self.grown = 0
+        """Bytes since the first trial."""
+        self._first_memory: int | None = None
         self.alive = True
         self._program = Program(loop, name, Launch((*WORKER, f"{self._home}/door"), launch.environment, Path()), self)
         loop.watch(self._door, self._welcome)
@@ -129,7 +132,6 @@ class Worker:
         """Begin a trial; ``listener`` hears of it."""
         asked = {"arguments": launch.arguments[len(OWN) :], "environment": dict(launch.environment)}
         self._listener, self._request = listener, json.dumps(asked).encode() + b"\n"
-        self.trials += 1
         self._send()
 
     def terminate(self) -> None:
@@ -189,9 +191,12 @@ class Worker:
             return
         *lines, self._heard = (self._heard + said).split(b"\n")
         for line in lines:
-            self._over(json.loads(line)["code"])
+            answer = json.loads(line)
+            self._over(answer["code"], answer["memory"])
 
-    def _over(self, code: int) -> None:
+    def _over(self, code: int, memory: int) -> None:
+        self._first_memory = memory if self._first_memory is None else self._first_memory
+        self.grown = memory - self._first_memory
         while data := self._program.process.read():  # written before the code was sent
             self.wrote(data)
         listener, self._listener = self._listener, None
@@ -214,7 +219,7 @@ class Pool:
     def run(self, slot: int, launch: Launch, listener: Listener) -> Run:
         """Begin a trial in the worker of a slot, which is started where there is none."""
         worker = self._workers.get(slot)
-        if worker is None or not worker.idle or worker.trials >= RETIRED_AFTER:
+        if worker is None or not worker.idle or worker.grown > MOST_GROWN:
             if worker is not None:
                 worker.close()
             name = f"worker-{slot}"

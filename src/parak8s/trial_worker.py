@@ -1,8 +1,8 @@
 """A process that trains one trial after the other, with TensorFlow loaded once. The search's engine starts it.
 
 It connects to the socket that its argument names. A request is a line of JSON with the arguments of ``parak8s step
-trial`` and the variables of the trial; the answer is a line with its exit code. What the trial prints goes to standard
-output, as it would from a process of its own.
+trial`` and the variables of the trial; the answer is a line with its exit code, and the memory that the process takes.
+What the trial prints goes to standard output, as it would from a process of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -30,7 +31,7 @@ def main() -> None:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one that comes too late means nobody
             sys.stdout.flush()
             sys.stderr.flush()
-            line.sendall(json.dumps({"code": code}).encode() + b"\n")
+            line.sendall(json.dumps({"code": code, "memory": _memory()}).encode() + b"\n")
             _forget()
 
 
@@ -63,12 +64,26 @@ def _leave(*_: Any) -> None:
     raise _Asked
 
 
+def _memory() -> int:
+    """Return the bytes of memory that this process takes; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 def _forget() -> None:
-    """Let go of the model and of what TensorFlow keeps for it."""
+    """Let go of the model and of what TensorFlow keeps for it.
+
+    What is left after the first trial, the libraries above all, is not looked at again: that would take a second.
+    """
     import keras
 
     keras.backend.clear_session()
     gc.collect()
+    if not gc.get_freeze_count():
+        gc.freeze()
 
 
 if __name__ == "__main__":
