@@ -14,6 +14,7 @@ import yaml
 
 from parak8s.errors import InputError
 from parak8s.katib import local
+from parak8s.katib.local import runs
 from parak8s.katib.local.trials import Trial
 from search_case import PARABOLA, events, experiment, holding, job, python
 
@@ -330,6 +331,31 @@ def test_each_of_the_trials_that_run_together_has_gpus_of_its_own(tmp_path: Path
     assert sorted(re.findall("sees (.*)", logs)) == ["4,5", "6,7"]
     with pytest.raises(InputError, match="asks for 6 GPUs in all"):
         local.run(wanted, tmp_path / "more", environment=here, parallel=3)
+
+
+WORKER = """
+import json, os, signal, socket, sys
+line = socket.socket(socket.AF_UNIX)
+line.connect(sys.argv[1])
+for request in line.makefile():
+    arguments = json.loads(request)['arguments']
+    x = float(arguments[-1].partition('=')[2])
+    if x < -0.6:
+        os.kill(os.getpid(), signal.SIGKILL)
+    print(f'y={x}', flush=True)
+    line.sendall(json.dumps({'code': 0, 'memory': 1}).encode() + b'\\n')
+"""
+
+
+def test_a_warm_worker_that_is_killed_costs_its_trial_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker speaks the protocol of parak8s.trial_worker, without TensorFlow."""
+    monkeypatch.setattr(runs, "WORKER", (sys.executable, "-c", WORKER))
+    own = job(["parak8s", "step", "trial", "-s", "x=${trialParameters.x}"])
+    done = local.run(experiment(own, algorithm="grid", maxTrialCount=9), tmp_path)
+    assert failed(done, tmp_path) == ["exit code 137 (SIGKILL): killed; most often the memory ran out"] * 2
+    assert [event["value"] for event in events(tmp_path, "ended")][2:] == [-0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0]
 
 
 def test_trials_that_cannot_even_begin_count_as_failed_ones(tmp_path: Path) -> None:

@@ -41,8 +41,8 @@ class Loop:
         self._selector.register(file, selectors.EVENT_READ, act)
 
     def unwatch(self, file: Any) -> None:
-        """Stop watching; a file that is not watched is no error."""
-        if file.fileno() in self._selector.get_map():
+        """Stop watching; a file that is not watched, or closed, is no error."""
+        if file.fileno() >= 0 and file.fileno() in self._selector.get_map():
             self._selector.unregister(file)
 
     def after(self, seconds: float, act: Act) -> Moment:

@@ -74,10 +74,10 @@ class Program:
 
     def close(self) -> None:
         """Let go of it."""
-        self._loop.unwatch(self.process.control)
         if not self.process.output.closed:
+            self._loop.unwatch(self.process.control)
             self._loop.unwatch(self.process.output)
-        self.process.close()
+            self.process.close()
 
     def _read(self) -> None:
         data = self.process.read()
