@@ -43,7 +43,7 @@ class Loop:
     def __init__(self, model: keras.Model, spec: Training, steps_per_epoch: int) -> None:
         self.model, self.spec, self.strategy = model, spec, tf.distribute.get_strategy()
         self.crew, self.devices = Crew(), self.strategy.num_replicas_in_sync
-        self.optimizer = make_optimizer(spec, steps_per_epoch, self.devices)
+        self.optimizer = make_optimizer(spec, steps_per_epoch)
         self.optimizer.build(model.trainable_variables)
         self.forward = tf.function(
             lambda inputs: model(inputs, training=False),
@@ -87,28 +87,24 @@ class Loop:
     def _step(self, size: int, inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """Take one optimizer step; return the batch's sums of loss, of right answers and of examples."""
         with draws.shared():
-            sums, *gradients = self.strategy.run(partial(self._gradients, size), (inputs, labels, weights))
-        if self._adds_up_first:
-            gradients = [self._sum(parts) / self.devices for parts in gradients]
-        self.strategy.run(self._apply, (gradients,))
-        return self._sum(sums)
+            sums = self.strategy.run(partial(self._step_here, size), (inputs, labels, weights))
+        return self.strategy.experimental_local_results(sums)[0]
 
-    @property
-    def _adds_up_first(self) -> bool:
-        """Whether devices must see the gradients of all before the optimizer adds them up: their norm, or an overflow.
+    def _step_here(self, size: int, inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        """Take this device's part of the step; return what _step does.
 
-        Then each has their mean, which the optimizer adds up to their sum.
+        Everything is added up over the devices at once: the sums, and the gradients, so that the optimizer sees those
+        of the whole batch when it clips their norm or looks for an overflow.
         """
-        return self.devices > 1 and (self.spec.clip_norm is not None or self.spec.precision == "mixed_float16")
-
-    def _sum(self, parts: tf.Tensor) -> tf.Tensor:
-        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, parts, axis=None)
-
-    def _apply(self, gradients: Sequence[tf.Tensor]) -> None:
+        sums, gradients = self._gradients(size, inputs, labels, weights)
+        sums, *gradients = _added_up([sums, *gradients])
         self.optimizer.apply(gradients, self.model.trainable_variables)
+        return sums
 
-    def _gradients(self, size: int, inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Return this device's part of the sums of the batch, and then of each gradient of its mean loss."""
+    def _gradients(
+        self, size: int, inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor
+    ) -> tuple[tf.Tensor, list[tf.Tensor | None]]:
+        """Return this device's part of the sums of the batch, and of each gradient of its mean loss."""
         rows, (first, _) = rows_here(size), self.rows(size)
         inputs, labels, weights = (each[rows.start - first : rows.stop - first] for each in (inputs, labels, weights))
         with tf.GradientTape() as tape, draws.of_the_whole_batch(rows):
@@ -119,7 +115,7 @@ class Loop:
             scaled = self.optimizer.scale_loss(loss)
         right = tf.reduce_sum(tf.cast(tf.argmax(logits, -1, output_type=tf.int32) == labels, tf.float32))
         sums = tf.stack([loss * size, right, tf.cast(rows.stop - rows.start, tf.float32)])
-        return sums, *tape.gradient(scaled, self.model.trainable_variables)
+        return sums, tape.gradient(scaled, self.model.trainable_variables)
 
     def epoch(
         self,
@@ -198,6 +194,13 @@ def _steps(one_step: Callable[..., tf.Tensor], inputs: tf.Tensor, labels: tf.Ten
     for index in tf.range(tf.shape(labels)[0]):
         sums += one_step(inputs[index], labels[index], weights[index])
     return sums
+
+
+def _added_up(parts: Sequence[tf.Tensor | None]) -> list[tf.Tensor | None]:
+    """Return the sum over all devices of each part; None, the gradient of what the loss does not see, stays."""
+    there = [part for part in parts if part is not None]
+    sums = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, there))
+    return [None if part is None else next(sums) for part in parts]
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, smoothing: float) -> tf.Tensor:

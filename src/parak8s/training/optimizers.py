@@ -8,19 +8,19 @@ import numpy as np
 from parak8s.experiment import Training
 
 
-def make_optimizer(spec: Training, steps_per_epoch: int, devices: int = 1) -> keras.optimizers.Optimizer:
+def make_optimizer(spec: Training, steps_per_epoch: int) -> keras.optimizers.Optimizer:
     """Return the optimizer; under float16 it scales the loss so that small gradients survive.
 
-    Each of several ``devices`` clips the mean of all gradients, before these are added up: at its part of the norm.
+    On several devices it takes the gradients of the whole batch, already added up. Keras would add up those of each.
     """
     settings = spec.optimizer
-    norm = spec.clip_norm and spec.clip_norm / devices
-    arguments: dict[str, Any] = {"learning_rate": schedule(spec, steps_per_epoch), "global_clipnorm": norm}
+    arguments: dict[str, Any] = {"learning_rate": schedule(spec, steps_per_epoch), "global_clipnorm": spec.clip_norm}
     for name in ("weight_decay", "momentum"):
         if getattr(settings, name) is not None:
             arguments[name] = getattr(settings, name)
     kinds = {"adam": "Adam", "adamw": "AdamW", "nadam": "Nadam", "rmsprop": "RMSprop", "sgd": "SGD", "lion": "Lion"}
     optimizer = getattr(keras.optimizers, kinds[settings.name])(**arguments)
+    optimizer._all_reduce_sum_gradients = list
     if spec.precision == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
