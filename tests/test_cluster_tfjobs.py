@@ -743,6 +743,18 @@ def test_pods_that_do_not_end_are_named(server: KubernetesServer, tmp_path: Path
     )
 
 
+def test_pods_are_given_the_time_to_save_in_that_the_job_says(
+    server: KubernetesServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, jobs = copy.deepcopy(JOB), connected(server, tmp_path)
+    job["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]["terminationGracePeriodSeconds"] = 1
+    jobs.create(job)
+    server.looks_at_the_end = -10_000
+    monkeypatch.setattr("parak8s.cluster.api.objects.GONE_S", 0.25)
+    with pytest.raises(EnvironmentFault, match=r"is still there after 1\.25 s"):
+        jobs.delete("ecg")
+
+
 def test_ctrl_c_while_following_leaves_the_job_to_be_deleted_by_choice(tmp_path: Path) -> None:
     class Interrupted(Told):
         def started(self, step: str) -> None:

@@ -18,7 +18,7 @@ from parak8s.errors import EnvironmentFault, InputError
 MARK = "parak8s/submission"
 """Annotation by which exactly this submission is found again."""
 GONE_S = 120
-"""How long the pods of an object may take to end."""
+"""How long the pods of an object may take to end, beyond the time to save in that they are given."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +99,14 @@ def taken(connection: Connection, name: str, state: str) -> InputError:
     )
 
 
-def delete(connection: Connection, name: str, uid: str | None = None, *, wait_s: float = GONE_S) -> bool:
+def delete(connection: Connection, name: str, uid: str | None = None, *, wait_s: float | None = None) -> bool:
     """Delete an object of the connection's kind with all that it owns, and wait until that is gone.
 
     Args:
         connection: Where.
         name: Of the object.
         uid: Of the object: another one of that name is left alone. None for whichever it is.
-        wait_s: How long its pods may take to end.
+        wait_s: How long its pods may take to end; None: GONE_S longer than the time to save in that the object gives.
 
     Returns:
         Whether there was such an object.
@@ -118,9 +118,10 @@ def delete(connection: Connection, name: str, uid: str | None = None, *, wait_s:
     call = connection.client.custom_api.delete_namespaced_custom_object
     body = {"propagationPolicy": "Foreground"} | ({"preconditions": {"uid": uid}} if uid else {})
     try:
-        connection.ask(call, *kind.address, connection.namespace, kind.plural, name, body=body)
+        leaving = connection.ask(call, *kind.address, connection.namespace, kind.plural, name, body=body)
     except (NotFound, NoSuchKind, Conflict):  # the last: that uid is gone, and another object has its name
         return False
+    wait_s = GONE_S + longest_grace_s(leaving) if wait_s is None else wait_s
     until = time.monotonic() + wait_s
     pause = connection.patience.first_s
     while _is_there(connection, name, uid):
@@ -130,6 +131,16 @@ def delete(connection: Connection, name: str, uid: str | None = None, *, wait_s:
             raise EnvironmentFault(f"the {kind.name} {name} {late}; {fix}")
         time.sleep(pause)
     return True
+
+
+def longest_grace_s(value: Any) -> float:
+    """Return the longest ``terminationGracePeriodSeconds`` of all pods in an object; 0 where none is written."""
+    if isinstance(value, list):
+        return max(map(longest_grace_s, value), default=0)
+    if not isinstance(value, dict):
+        return 0
+    written = value.get("terminationGracePeriodSeconds")
+    return max([written if isinstance(written, int) else 0, *map(longest_grace_s, value.values())])
 
 
 def _is_there(connection: Connection, name: str, uid: str | None) -> bool:

@@ -65,7 +65,7 @@ class Searches:
         options: dict[str, Any] = {"uid": uid, "poll_s": poll_s, "timeout_s": timeout_s, "patience": patience}
         return following.follow(self.connection, name, narrator, **options)
 
-    def delete(self, name: str, uid: str | None = None, *, wait_s: float = objects.GONE_S) -> bool:
+    def delete(self, name: str, uid: str | None = None, *, wait_s: float | None = None) -> bool:
         """Delete an experiment with its trials and wait; see :func:`parak8s.cluster.api.objects.delete`."""
         return objects.delete(self.connection, name, uid, wait_s=wait_s)
 
