@@ -4,13 +4,16 @@ import json
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from parak8s import rendezvous
 from parak8s.errors import InputError
+from parak8s.loading import parse
 from parak8s.rendezvous import Meeting, PeerLost, attend, wait_for
+from parak8s.replica import join
 from parak8s.team import Team
 
 
@@ -172,3 +175,12 @@ def test_servers_are_waited_for_by_name() -> None:
         wait_for({"ps-0": there}, within_s=5)
         with pytest.raises(PeerLost, match=r"^worker-1 did not come within 0.3 s"):
             wait_for({"ps-0": there, "worker-1": f"127.0.0.1:{free_port()}"}, within_s=0.3)
+
+
+def test_who_died_at_the_very_end_does_not_wait_for_a_leader_that_is_done(tmp_path: Path) -> None:
+    text = 'name: x\ndata: {loader: ecg, source: "synthetic://ecg"}\nmodel: {builder: deep_cnn}\n'
+    experiment, training = parse(text, "x", ["compute.job.rendezvous_s=1"]), tmp_path / "training"
+    with pytest.raises(PeerLost, match="worker-0 cannot be reached"):
+        join(team("worker", 1), experiment, training)
+    training.mkdir()
+    join(team("worker", 1), experiment, training)

@@ -3,12 +3,10 @@
 from typing import Any
 
 from parak8s.experiment import Compute, Experiment, documents
+from parak8s.experiment.compute import RESTARTS_EACH
 from parak8s.tfjobs import checks
 from parak8s.tfjobs.objects import Metadata, ReplicaSpec, Role, RunPolicy, SchedulingPolicy, TFJob, TFJobSpec
 from parak8s.tfjobs.pods import IN_A_POD, Pods, literal
-
-RESTARTS_EACH = 6
-"""Restarts of each replica until a job has failed, where the file says nothing: one fault restarts all of them."""
 
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 

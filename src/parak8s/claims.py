@@ -18,7 +18,7 @@ from parak8s.experiment import Experiment, documents, flatten
 from parak8s.layout import Layout
 from parak8s.secrets import without_passwords
 
-OF_THE_JOB = (".lock", "tfjob.json", "logs")
+OF_THE_JOB = (".lock", ".starts.json", "tfjob.json", "logs")
 """What may lie in the directory of a run before it begins."""
 
 

@@ -111,6 +111,7 @@ def _run_here(experiment: "Experiment", output: Path | None, *, certify: bool) -
         raise InputError(f"{layout.root}: was trained without --certify; give another folder with -o")
     job = tfjob(experiment, directory=str(layout.root.absolute()), certify=certify)
     record = layout.root / "tfjob.json"
+    layout.starts.unlink(missing_ok=True)  # those of an earlier job
 
     def write(status: dict[str, Any]) -> None:
         files.write_json(record, status)

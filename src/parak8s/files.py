@@ -41,6 +41,11 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def partial_of(path: Path) -> Path:
+    """Return where the folder ``path`` grows until it is complete."""
+    return path.with_name(f".{path.name}.partial")
+
+
 @contextlib.contextmanager
 def folder(path: Path, *, resume: str | None = None) -> Iterator[Path]:
     """Yield a folder beside ``path`` to write into; it becomes ``path`` when the block ends without an error.
@@ -51,7 +56,7 @@ def folder(path: Path, *, resume: str | None = None) -> Iterator[Path]:
             error; None begins and ends with nothing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")
+    partial, old = partial_of(path), path.with_name(f".{path.name}.old")
     mark = partial / ".resume"
     if resume is None or not mark.is_file() or mark.read_text() != resume:
         shutil.rmtree(partial, ignore_errors=True)

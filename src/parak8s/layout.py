@@ -26,6 +26,11 @@ class Layout:
         return self.root / "run.json"
 
     @property
+    def starts(self) -> Path:
+        """How often a job's leader has started in a row without getting anywhere."""
+        return self.root / ".starts.json"
+
+    @property
     def dataset(self) -> Path:
         """Arrays of each split, and their manifest."""
         return self.root / "dataset"

@@ -30,6 +30,10 @@ class PeerLost(EnvironmentFault):
     exit_code = 200
 
 
+class PeerMissing(PeerLost):
+    """A replica did not come in time."""
+
+
 @dataclass
 class Meeting:
     """The leader's side. Others may come as soon as it is open.
@@ -75,12 +79,12 @@ class Meeting:
         """Wait until all are there, tell them ``facts`` and leave the address to TensorFlow.
 
         Raises:
-            PeerLost: Somebody does not come within ``within_s`` seconds; the message says who.
+            PeerMissing: Somebody does not come within ``within_s`` seconds; the message says who.
         """
         with self._changed:
             if not self._changed.wait_for(self._complete, within_s):
                 missing = ", ".join(sorted(self.expected - self._present.keys()))
-                raise PeerLost(
+                raise PeerMissing(
                     f"{missing} did not come within {within_s:g} s; look at the pods' events and logs. "
                     "The job goes on from its last checkpoint when it is started again"
                 )
@@ -172,13 +176,13 @@ def wait_for(addresses: Mapping[str, str], within_s: float) -> None:
     """Wait until something listens at each of ``addresses``, by name.
 
     Raises:
-        PeerLost: Somebody does not within ``within_s`` seconds; the message says who.
+        PeerMissing: Somebody does not within ``within_s`` seconds; the message says who.
     """
     started, missing = time.monotonic(), dict(addresses)
     while missing:
         missing = {name: address for name, address in missing.items() if not _listens(address)}
         if missing and time.monotonic() - started > within_s:
-            raise PeerLost(
+            raise PeerMissing(
                 f"{', '.join(sorted(missing))} did not come within {within_s:g} s; look at the pods' events and logs"
             )
         time.sleep(PAUSE_S if missing else 0)

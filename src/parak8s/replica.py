@@ -12,6 +12,7 @@ from parak8s.components.configuration import refuse_lost_tracking
 from parak8s.experiment import Experiment
 from parak8s.layout import Layout
 from parak8s.rendezvous import Meeting, attend
+from parak8s.restarts import counted
 from parak8s.run import Narrator, run
 from parak8s.team import Team
 from parak8s.training import determinism
@@ -53,16 +54,22 @@ def take_part(
             refuse_lost_tracking(experiment)
         _lead(team, experiment, root, narrator, observers, train_only, certify)
     else:
-        join(team, experiment)
+        join(team, experiment, Layout(root).training)
 
 
-def join(team: Team, experiment: Experiment) -> None:
-    """Do the part of a replica that does not lead."""
+def join(team: Team, experiment: Experiment, training: Path) -> None:
+    """Do the part of a replica that does not lead.
+
+    Args:
+        team: Of this replica.
+        experiment: What is run.
+        training: Where the training stands when it is complete.
+    """
     if team.role == "evaluator":
         return  # the leader measures; there is nothing left to do
     if team.coordinated:
         _serve(team)
-    else:
+    elif not training.is_dir():  # else this replica died at the very end, and the leader may be gone
         _follow(team, experiment)
 
 
@@ -84,7 +91,10 @@ def _lead(
     certify: bool,
 ) -> None:
     with contextlib.ExitStack() as stack:
-        together = stack.enter_context(leading(team, experiment, certify=certify)) if team is not None else None
+        together = None
+        if team is not None:
+            stack.enter_context(counted(Layout(root), experiment))
+            together = stack.enter_context(leading(team, experiment, certify=certify))
         if train_only:
             _train(experiment, root, observers, together)
         else:

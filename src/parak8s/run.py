@@ -59,7 +59,9 @@ def run(
     digest, fingerprint, layout = place(experiment, root)
     context = Context(experiment, layout, digest, fingerprint, Tracker(experiment), observers, together)
     claim = claims.Claim(layout, experiment, fingerprint, digest)
-    with claim.held(unless=[name for step in STEPS for name in (step.folder, f".{step.folder}.partial")]):
+    with claim.held(
+        unless=[name for step in STEPS for name in (step.folder, files.partial_of(Path(step.folder)).name)]
+    ):
         try:
             _run_steps(context, narrator, only)
         except EnvironmentFault:

@@ -79,7 +79,7 @@ def take_trial(
     if team is not None and not team.leads:
         from parak8s.replica import join
 
-        join(team, experiment)
+        join(team, experiment, folder / "training")
         return
     experiment = pinned(experiment)
     dataset = _shared_dataset(experiment, folder)

@@ -22,6 +22,8 @@ from parak8s.experiment.rules import (
 NotBelowZero = Annotated[int, Field(ge=0)]
 GREATEST = 2**31 - 1
 """Of an int32, which most numbers of Kubernetes are."""
+RESTARTS_EACH = 6
+"""Restarts of each replica until a job has failed, where the file says nothing: one fault restarts all of them."""
 Seconds = Annotated[int, Field(ge=1, le=GREATEST)]
 
 

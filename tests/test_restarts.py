@@ -1,0 +1,156 @@
+"""A job that gets nowhere ends: the leader's starts are counted in the folder that all of them see."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parak8s.errors import EnvironmentFault, InputError
+from parak8s.experiment import Experiment
+from parak8s.layout import Layout
+from parak8s.loading import parse
+from parak8s.rendezvous import PeerLost, PeerMissing
+from parak8s.restarts import counted
+from parak8s.tfjobs import local
+
+TEXT = """
+name: x
+data: {loader: ecg, source: "synthetic://ecg"}
+model: {builder: deep_cnn}
+compute: {workers: 2, job: {rendezvous_s: 1}}
+"""
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path)
+
+
+def point(*settings: str) -> Experiment:
+    return parse(TEXT, "x", list(settings))
+
+
+def start(layout: Layout, experiment: Experiment, error: BaseException | None = None) -> None:
+    """Start once, and end with an error; with none, as kill -9 ends a process."""
+    if error is not None:
+        with pytest.raises(type(error)), counted(layout, experiment):
+            raise error
+        return
+    child = os.fork()
+    if not child:
+        with counted(layout, experiment):
+            os._exit(137)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 137
+
+
+def is_given_up(layout: Layout, experiment: Experiment) -> bool:
+    try:
+        with counted(layout, experiment):
+            return False
+    except EnvironmentFault as error:
+        return "times in a row, and no epoch and no step was done" in str(error)
+
+
+def test_after_six_fruitless_restarts_the_job_ends_and_may_be_created_again(layout: Layout) -> None:
+    for _ in range(7):
+        start(layout, point())
+    with pytest.raises(
+        EnvironmentFault, match="started 7 times in a row, and no epoch and no step was done"
+    ) as given_up:
+        start(layout, point(), InputError(""))
+    assert given_up.value.exit_code == 1
+    assert not is_given_up(layout, point())
+
+
+@pytest.mark.parametrize(("limit", "starts"), [(0, 1), (2, 3)])
+def test_the_file_says_how_often_to_try(layout: Layout, limit: int, starts: int) -> None:
+    experiment = point(f"compute.job.backoff_limit={limit}")
+    for _ in range(starts):
+        start(layout, experiment)
+    assert is_given_up(layout, experiment)
+
+
+@pytest.mark.parametrize(
+    "made", [".training.partial/checkpoints/ckpt-3.index", ".training.partial/pause/4-16.index", "dataset/step.json"]
+)
+def test_what_is_done_in_between_begins_the_count_anew(layout: Layout, made: str) -> None:
+    for _ in range(7):
+        start(layout, point())
+    path = layout.root / made
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert not is_given_up(layout, point())
+
+
+def test_a_job_with_more_memory_is_another_try(layout: Layout) -> None:
+    for _ in range(7):
+        start(layout, point("compute.memory=8Gi"))
+    assert not is_given_up(layout, point("compute.memory=16Gi"))
+
+
+@pytest.mark.parametrize(
+    ("error", "given_up"),
+    [(PeerLost("lost"), True), (PeerMissing("the cluster is full"), False), (InputError("the job is over"), False)],
+)
+def test_only_starts_that_may_be_at_fault_count(layout: Layout, error: Exception, given_up: bool) -> None:
+    for _ in range(7):
+        start(layout, point(), error)
+    assert is_given_up(layout, point()) is given_up
+
+
+def test_a_start_that_ends_well_leaves_nothing(layout: Layout) -> None:
+    start(layout, point())
+    with counted(layout, point()):
+        assert json.loads(layout.starts.read_text())["starts"] == 2
+    assert list(layout.root.iterdir()) == []
+
+
+def test_a_job_without_a_bound_of_its_own_ends_when_its_memory_is_never_enough(tmp_path: Path) -> None:
+    """The engine restarts after 137 as the operator does, which counts nothing."""
+    root = tmp_path / "run"
+    program = (
+        "import os, sys\n"
+        "from parak8s.restarts import counted\n"
+        "from parak8s.layout import Layout\n"
+        "from parak8s.loading import parse\n"
+        "from parak8s.errors import EnvironmentFault\n"
+        "from pathlib import Path\n"
+        "try:\n"
+        "    with counted(Layout(Path(sys.argv[1])), parse(sys.argv[2], 'x', ['compute.job.backoff_limit=2'])):\n"
+        "        os._exit(137)\n"
+        "except EnvironmentFault as error:\n"
+        "    sys.exit(error.exit_code)\n"
+    )
+    container = {"name": "tensorflow", "command": [sys.executable, "-c", program, str(root), TEXT]}
+    worker = {"replicas": 1, "restartPolicy": "ExitCode", "template": {"spec": {"containers": [container]}}}
+    job: dict[str, Any] = {
+        "apiVersion": "kubeflow.org/v1",
+        "kind": "TFJob",
+        "metadata": {"name": "x"},
+        "spec": {"runPolicy": {"backoffLimit": 1000}, "tfReplicaSpecs": {"Worker": worker}},
+    }
+    codes: list[int] = []
+
+    class Listener(local.Quiet):
+        def ended(self, replica: str, code: int, then: str) -> None:
+            codes.append(code)
+
+    ended = local.run(job, logs=tmp_path / "logs", narrator=Listener())
+    assert codes == [137, 137, 137, 1]
+    assert [each["type"] for each in ended["status"]["conditions"] if each["status"] == "True"][-1] == "Failed"
+
+
+def test_the_leader_of_a_job_counts_its_starts(tmp_path: Path) -> None:
+    experiment, layout = parse(TEXT, "x"), Layout(tmp_path)
+    for _ in range(7):
+        start(layout, experiment)
+    cluster = {"worker": ["127.0.0.1:2222", "127.0.0.1:2223"]}
+    environment = os.environ | {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}})}
+    command = [sys.executable, "-m", "parak8s.cli", "replica", TEXT, "-o", str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert f"parak8s: {tmp_path}: started 7 times in a row" in done.stderr
