@@ -122,6 +122,7 @@ def _on_cluster(point: Experiment, shared: Path, name: str) -> None:
     delete = partial(jobs.delete, name)
     with cancelling.together("the training's job", delete, f"kubectl delete tfjob {name} -n {jobs.namespace}"):
         jobs.delete(name)  # of an earlier attempt of this task
+        Layout(shared).starts.unlink(missing_ok=True)
         created = jobs.create(cancelling.ours(_training_only(job)))
         outcome = jobs.follow(name, OfCluster(), uid=created.uid)
     if not outcome.succeeded:

@@ -184,3 +184,10 @@ def test_who_died_at_the_very_end_does_not_wait_for_a_leader_that_is_done(tmp_pa
         join(team("worker", 1), experiment, training)
     training.mkdir()
     join(team("worker", 1), experiment, training)
+
+
+def test_evaluators_are_not_waited_for() -> None:
+    cluster = {"worker": ["a:1", "b:2"], "evaluator": ["e:3"]}
+    leader = told({"cluster": cluster, "task": {"type": "worker", "index": 0}})
+    assert leader is not None
+    assert Meeting(leader).expected == {"worker-1"}

@@ -2,13 +2,17 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from parak8s.claims import refuse_foreign
 from parak8s.errors import EnvironmentFault, InputError
 from parak8s.experiment import Experiment
 from parak8s.layout import Layout
@@ -16,6 +20,7 @@ from parak8s.loading import parse
 from parak8s.rendezvous import PeerLost, PeerMissing
 from parak8s.restarts import counted
 from parak8s.tfjobs import local
+from parak8s.training.interruption import Interrupted
 
 TEXT = """
 name: x
@@ -34,17 +39,24 @@ def point(*settings: str) -> Experiment:
     return parse(TEXT, "x", list(settings))
 
 
-def start(layout: Layout, experiment: Experiment, error: BaseException | None = None) -> None:
-    """Start once, and end with an error; with none, as kill -9 ends a process."""
+def start(
+    layout: Layout,
+    experiment: Experiment,
+    error: Exception | None = None,
+    number: signal.Signals = signal.SIGKILL,
+) -> None:
+    """Start once, and end with an error; with none, by a signal."""
     if error is not None:
         with pytest.raises(type(error)), counted(layout, experiment):
             raise error
         return
     child = os.fork()
     if not child:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(143))  # as parak8s replica has it
         with counted(layout, experiment):
-            os._exit(137)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 137
+            os.kill(os.getpid(), number)
+            time.sleep(60)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == {signal.SIGKILL: -9, signal.SIGTERM: 143}[number]
 
 
 def is_given_up(layout: Layout, experiment: Experiment) -> bool:
@@ -52,14 +64,14 @@ def is_given_up(layout: Layout, experiment: Experiment) -> bool:
         with counted(layout, experiment):
             return False
     except EnvironmentFault as error:
-        return "times in a row, and no epoch and no step was done" in str(error)
+        return "times in a row without an epoch or a step of the run" in str(error)
 
 
 def test_after_six_fruitless_restarts_the_job_ends_and_may_be_created_again(layout: Layout) -> None:
     for _ in range(7):
         start(layout, point())
     with pytest.raises(
-        EnvironmentFault, match="started 7 times in a row, and no epoch and no step was done"
+        EnvironmentFault, match="started 7 times in a row without an epoch or a step of the run"
     ) as given_up:
         start(layout, point(), InputError(""))
     assert given_up.value.exit_code == 1
@@ -75,7 +87,13 @@ def test_the_file_says_how_often_to_try(layout: Layout, limit: int, starts: int)
 
 
 @pytest.mark.parametrize(
-    "made", [".training.partial/checkpoints/ckpt-3.index", ".training.partial/pause/4-16.index", "dataset/step.json"]
+    "made",
+    [
+        ".training.partial/checkpoints/ckpt-3.index",
+        ".training.partial/pause/4-16.index",
+        ".training.partial/alone/checkpoints/ckpt-1.index",
+        "dataset/step.json",
+    ],
 )
 def test_what_is_done_in_between_begins_the_count_anew(layout: Layout, made: str) -> None:
     for _ in range(7):
@@ -94,7 +112,12 @@ def test_a_job_with_more_memory_is_another_try(layout: Layout) -> None:
 
 @pytest.mark.parametrize(
     ("error", "given_up"),
-    [(PeerLost("lost"), True), (PeerMissing("the cluster is full"), False), (InputError("the job is over"), False)],
+    [
+        (PeerLost("lost"), True),
+        (PeerMissing("the cluster is full"), False),
+        (Interrupted(1, 0, 10), False),
+        (InputError("the job is over"), False),
+    ],
 )
 def test_only_starts_that_may_be_at_fault_count(layout: Layout, error: Exception, given_up: bool) -> None:
     for _ in range(7):
@@ -102,11 +125,31 @@ def test_only_starts_that_may_be_at_fault_count(layout: Layout, error: Exception
     assert is_given_up(layout, point()) is given_up
 
 
+def test_to_be_asked_to_stop_counts_for_nothing(layout: Layout) -> None:
+    for _ in range(7):
+        start(layout, point(), number=signal.SIGTERM)
+    assert not is_given_up(layout, point())
+
+
+def test_a_refused_folder_is_left_as_it_was(tmp_path: Path) -> None:
+    with pytest.raises(InputError), counted(Layout(tmp_path / "new"), point()):
+        raise InputError("no such source")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_start_that_was_killed_while_it_wrote_does_not_stand_in_the_way(layout: Layout) -> None:
+    (layout.root / f"..starts.json.{uuid.uuid4().hex}").touch()
+    refuse_foreign(layout)
+    (layout.root / ".starts.json.old").touch()
+    with pytest.raises(InputError, match=r"holds '\.starts\.json\.old' and no run"):
+        refuse_foreign(layout)
+
+
 def test_a_start_that_ends_well_leaves_nothing(layout: Layout) -> None:
     start(layout, point())
     with counted(layout, point()):
         assert json.loads(layout.starts.read_text())["starts"] == 2
-    assert list(layout.root.iterdir()) == []
+    assert not layout.root.exists()  # it was empty
 
 
 def test_a_job_without_a_bound_of_its_own_ends_when_its_memory_is_never_enough(tmp_path: Path) -> None:
@@ -144,13 +187,17 @@ def test_a_job_without_a_bound_of_its_own_ends_when_its_memory_is_never_enough(t
     assert [each["type"] for each in ended["status"]["conditions"] if each["status"] == "True"][-1] == "Failed"
 
 
-def test_the_leader_of_a_job_counts_its_starts(tmp_path: Path) -> None:
-    experiment, layout = parse(TEXT, "x"), Layout(tmp_path)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_leader_of_a_job_counts_its_starts_before_it_loads_tensorflow(workers: int, tmp_path: Path) -> None:
+    experiment, layout = parse(TEXT, "x"), Layout(tmp_path / "run")
     for _ in range(7):
         start(layout, experiment)
-    cluster = {"worker": ["127.0.0.1:2222", "127.0.0.1:2223"]}
-    environment = os.environ | {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}})}
-    command = [sys.executable, "-m", "parak8s.cli", "replica", TEXT, "-o", str(tmp_path)]
+    cluster = {"worker": [f"127.0.0.1:{2222 + index}" for index in range(workers)]}
+    config = {"cluster": cluster, "task": {"type": "worker", "index": 0}}
+    (tmp_path / "away" / "tensorflow").mkdir(parents=True)
+    (tmp_path / "away" / "tensorflow" / "__init__.py").write_text("raise MemoryError")
+    environment = os.environ | {"TF_CONFIG": json.dumps(config), "PYTHONPATH": str(tmp_path / "away")}
+    command = [sys.executable, "-m", "parak8s.cli", "replica", TEXT, "-o", str(layout.root)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
-    assert f"parak8s: {tmp_path}: started 7 times in a row" in done.stderr
+    assert f"parak8s: {layout.root}: started 7 times in a row" in done.stderr

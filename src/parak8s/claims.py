@@ -105,9 +105,14 @@ def refuse_foreign(layout: Layout) -> None:
     if root.exists() and not root.is_dir():
         raise InputError(f"{root}: is a file; -o wants a folder")
     if root.is_dir() and not layout.identity.is_file():
-        found = sorted(path.name for path in root.iterdir() if path.name not in OF_THE_JOB)
+        found = sorted(path.name for path in root.iterdir() if not _is_of_the_job(path.name))
         if found:
             raise InputError(f"{root}: holds {found[0]!r} and no run; choose a new or an empty folder with -o")
+
+
+def _is_of_the_job(name: str) -> bool:
+    """Return whether a file may lie there before a run begins, or is one that was killed while it was written."""
+    return name in OF_THE_JOB or files.is_aside(name)
 
 
 @contextlib.contextmanager

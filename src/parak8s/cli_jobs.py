@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 REFUSAL = "the gate said no; its reasons are in gate/verdict.json"
+UNLIKE = "many workers did not train what one trains; training/certificate.json has the losses side by side"
 """What a leader says at the end, for whoever follows its log."""
 
 
@@ -101,10 +102,12 @@ def _run_here(experiment: "Experiment", output: Path | None, *, certify: bool) -
     """Run the job on this machine, in one directory; return where everything lies."""
     from parak8s import claims, files
     from parak8s.run import place
+    from parak8s.steps.pretrained import pinned
     from parak8s.tfjobs import local
     from parak8s.tfjobs.building import tfjob
     from parak8s.tfjobs.local.terminal import Terminal
 
+    experiment = pinned(experiment)  # all replicas, and all their starts, begin with the same weights
     _, _, layout = place(experiment, output)
     claims.refuse_foreign(layout)
     if certify and layout.training.is_dir() and not (layout.training / "certificate.json").is_file():
@@ -189,21 +192,24 @@ def _run_there(
         raise Stopped(f"no longer following; the TFJob {created.name} goes on in the cluster") from None
     if not outcome.succeeded:
         raise EnvironmentFault(outcome.reason)
+    if listener.unlike:
+        raise EnvironmentFault(UNLIKE)
     if listener.refused:
         raise typer.Exit(GATE_REFUSED)
 
 
 class _Listener:
-    """Hands everything on to the screen, and hears whether the leader says that the gate said no."""
+    """Hands everything on to the screen, and hears whether the leader says that the gate or the certificate said no."""
 
     def __init__(self, screen: "Console") -> None:
-        self.screen, self.refused = screen, False
+        self.screen, self.refused, self.unlike = screen, False, False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.screen, name)
 
     def said(self, line: str) -> None:
         self.refused = self.refused or line.strip() == REFUSAL
+        self.unlike = self.unlike or line.strip() == UNLIKE
         self.screen.said(line)
 
 
@@ -228,7 +234,7 @@ def replica(
                 loading.parse(experiment, "the experiment"), output,
                 narrator=screen, observers=[screen], train_only=only == "train", certify=certify,
             )  # fmt: skip
-        _tell_refusal(output)
+        _tell_outcome(output, certify=certify)
     except (ParaK8sError, OSError) as error:
         code = report_error(error if isinstance(error, ParaK8sError) else from_os_error(error), error)
     except Exception as error:
@@ -238,15 +244,19 @@ def replica(
     os._exit(code)  # TensorFlow's threads wait for peers that may be gone
 
 
-def _tell_refusal(output: Path) -> None:
-    """Say so when the gate said no: the job has succeeded all the same."""
+def _tell_outcome(output: Path, *, certify: bool) -> None:
+    """Say so when the gate or the certificate said no: the job has succeeded all the same."""
     from parak8s import files
     from parak8s.layout import Layout
     from parak8s.team import Team
 
-    team, verdict = Team.from_environment(), Layout(output).gate / "verdict.json"
-    if (team is None or team.leads) and verdict.is_file() and not files.read_json(verdict)["passed"]:
-        typer.echo(REFUSAL)
+    team, layout = Team.from_environment(), Layout(output)
+    if team is not None and not team.leads:
+        return
+    told = {layout.gate / "verdict.json": REFUSAL} | ({layout.training / "certificate.json": UNLIKE} if certify else {})
+    for path, words in told.items():
+        if path.is_file() and not files.read_json(path)["passed"]:
+            typer.echo(words)
 
 
 def tfjob_manifest(

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -29,6 +30,11 @@ def write_text(path: Path, text: str) -> None:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def is_aside(name: str) -> bool:
+    """Return whether a file of this name was on its way when its process was killed."""
+    return bool(re.fullmatch(r"\..+\.[0-9a-f]{32}", name))
 
 
 def write_json(path: Path, value: object) -> None:

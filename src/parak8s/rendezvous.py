@@ -72,8 +72,8 @@ class Meeting:
 
     @property
     def expected(self) -> set[str]:
-        """Names of all but the leader."""
-        return {name for name, _ in self.team.addresses()} - {self.team.leader}
+        """Names of all but the leader, and the evaluators, who take no part."""
+        return {name for name, _ in self.team.addresses() if "evaluator" not in name} - {self.team.leader}
 
     def begin(self, facts: Mapping[str, Any], within_s: float) -> None:
         """Wait until all are there, tell them ``facts`` and leave the address to TensorFlow.

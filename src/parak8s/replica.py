@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parak8s import files, provenance
+from parak8s.claims import refuse_foreign
 from parak8s.components.configuration import refuse_lost_tracking
 from parak8s.experiment import Experiment
 from parak8s.layout import Layout
@@ -46,15 +47,18 @@ def take_part(
         PeerLost: Another replica is missing, or was lost.
         Interrupted: This replica, or another one, was asked to stop.
     """
-    team = Team.from_environment()
-    if team is not None:
+    team, layout = Team.from_environment(), Layout(root)
+    if team is not None and not team.leads:
         determinism.prepare(experiment, together=True)  # TensorFlow is there before the replicas meet
-    if team is None or team.leads:
-        if not train_only:  # then nothing is told to MLflow
-            refuse_lost_tracking(experiment)
-        _lead(team, experiment, root, narrator, observers, train_only, certify)
-    else:
-        join(team, experiment, Layout(root).training)
+        join(team, experiment, layout.training)
+        return
+    if not train_only:  # then nothing is told to MLflow
+        refuse_lost_tracking(experiment)
+        refuse_foreign(layout)
+    with counted(layout, experiment):
+        if team is not None:
+            determinism.prepare(experiment, together=True)
+        _lead(team, experiment, layout, narrator, observers, train_only, certify)
 
 
 def join(team: Team, experiment: Experiment, training: Path) -> None:
@@ -84,27 +88,23 @@ def leading(team: Team, experiment: Experiment, *, certify: bool = False) -> Ite
 def _lead(
     team: Team | None,
     experiment: Experiment,
-    root: Path,
+    layout: Layout,
     narrator: Narrator,
     observers: Sequence[Observer],
     train_only: bool,
     certify: bool,
 ) -> None:
     with contextlib.ExitStack() as stack:
-        together = None
-        if team is not None:
-            stack.enter_context(counted(Layout(root), experiment))
-            together = stack.enter_context(leading(team, experiment, certify=certify))
+        together = stack.enter_context(leading(team, experiment, certify=certify)) if team is not None else None
         if train_only:
-            _train(experiment, root, observers, together)
+            _train(experiment, layout, observers, together)
         else:
-            run(experiment, root, narrator=narrator, observers=observers, together=together)
+            run(experiment, layout.root, narrator=narrator, observers=observers, together=together)
 
 
-def _train(experiment: Experiment, root: Path, observers: Sequence[Observer], together: Together | None) -> None:
+def _train(experiment: Experiment, layout: Layout, observers: Sequence[Observer], together: Together | None) -> None:
     from parak8s.steps.train import train
 
-    layout = Layout(root)
     if layout.training.is_dir():
         return  # it was whole when it got its name
     with files.folder(layout.training, resume=provenance.digest(provenance.identity(experiment))) as partial:

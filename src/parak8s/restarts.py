@@ -1,20 +1,23 @@
 """Ends a job that is started again and again and gets nowhere: one whose memory never is enough, say.
 
 The training operator starts a replica that ended with 128 or more again, and nothing on a cluster counts how often. So
-the leader does, in the folder that all starts see. A start counts for nothing as soon as an epoch or a step is done.
+the leader does, in the folder that all starts see. The count begins anew with every checkpoint and finished step.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from parak8s import files, provenance
 from parak8s.errors import FAILED, EnvironmentFault
 from parak8s.experiment.compute import RESTARTS_EACH
 from parak8s.layout import Layout
 from parak8s.rendezvous import PeerMissing
+from parak8s.training.interruption import Interrupted
 
 if TYPE_CHECKING:
     from parak8s.experiment import Experiment
@@ -28,7 +31,7 @@ def counted(layout: Layout, experiment: Experiment) -> Iterator[None]:
     """Count the start of the leader that this block is, until it ends well.
 
     A start that waits for a replica in vain is not counted, as a cluster may be full for a night; nor is one that is
-    asked to stop (SIGTERM) while it trains, which saves what it has done.
+    asked to stop (SIGTERM), as a node may be needed for something else.
 
     Args:
         layout: Of the run.
@@ -44,27 +47,55 @@ def counted(layout: Layout, experiment: Experiment) -> Iterator[None]:
     if fruitless > limit:
         layout.starts.unlink()
         raise EnvironmentFault(
-            f"{layout.root}: started {fruitless} times in a row, and no epoch and no step was done; see in the "
-            "replicas' logs and in the pods' last states how they ended, mend it, and create the job again: it goes on "
-            "from there. compute.job.backoff_limit says how often to try"
+            f"{layout.root}: started {fruitless} times in a row without an epoch or a step of the run being finished; "
+            "see in the replicas' logs and in the pods' last states how they ended, mend it, and create the job again: "
+            "it goes on from there. compute.job.backoff_limit says how often to try"
         )
-    files.write_json(layout.starts, {"headway": headway, "starts": fruitless + 1})
+
+    def note(starts: int) -> None:
+        files.write_json(layout.starts, {"headway": headway, "starts": starts})
+
+    note(fruitless + 1)
+    with _unless_asked_to_stop(lambda: note(fruitless)):
+        try:
+            yield
+        except (PeerMissing, Interrupted):
+            note(fruitless)
+            raise
+        except Exception as error:
+            if getattr(error, "exit_code", FAILED) < RETRYABLE:
+                _forget(layout)
+            raise
+    _forget(layout)
+
+
+@contextlib.contextmanager
+def _unless_asked_to_stop(take_back: Callable[[], None]) -> Iterator[None]:
+    """Call ``take_back`` when SIGTERM comes in the block, before whoever listens otherwise hears of it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def heard(number: int, _frame: Any) -> None:
+        take_back()
+        signal.signal(number, before)
+        signal.raise_signal(number)
+
+    before = signal.signal(signal.SIGTERM, heard)
     try:
         yield
-    except PeerMissing:
-        files.write_json(layout.starts, {"headway": headway, "starts": fruitless})
-        raise
-    except Exception as error:
-        if getattr(error, "exit_code", FAILED) < RETRYABLE:
-            layout.starts.unlink(missing_ok=True)
-        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _forget(layout: Layout) -> None:
     layout.starts.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # what was refused leaves no folder behind, unless something is in it
+        layout.root.rmdir()
 
 
 def _headway(layout: Layout, experiment: Experiment) -> str:
     """Return a digest of what is done, and of the file: when that has changed, something may have been mended."""
-    training = files.partial_of(layout.training)
-    steps = layout.root.glob("*/step.json")
-    checkpoints = (path for folder in ("checkpoints", "pause") for path in (training / folder).glob("*.index"))
+    steps, checkpoints = layout.root.glob("*/step.json"), files.partial_of(layout.training).rglob("*.index")
     done = sorted(str(path.relative_to(layout.root)) for path in (*steps, *checkpoints))
     return provenance.digest([done, experiment.canonical()])

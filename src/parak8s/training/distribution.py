@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,8 @@ LOST = tuple(
     for name in ("Aborted", "Cancelled", "DeadlineExceeded", "Internal", "Unavailable", "Unknown")
 )
 """What TensorFlow says when a peer does not answer, or no longer."""
+LATE_S = 90.0
+"""How long a network file system may show an old state: NFS looks again after 60 s by default (acdirmax)."""
 _OF_ANYTHING = (tf.errors.InternalError, tf.errors.UnknownError)
 _OF_PEERS = re.compile(r"collective|connection|coordination|grpc|nccl|peer|remote|socket", re.IGNORECASE)
 
@@ -87,18 +90,26 @@ def is_loss(error: tf.errors.OpError) -> bool:
 
 
 def _meet(together: Together, dataset: Path, training: Path) -> None:
-    team, seen = together.team, state_of(training)
+    team = together.team
     if team.coordinated:
         others = {name: address for name, address in team.addresses() if name != team.name}
         wait_for({name: address for name, address in others.items() if "evaluator" not in name}, together.start_s)
     elif together.meeting is not None:
-        facts = {"dataset": str(dataset), "training": str(training), "state": seen}
+        facts = {"dataset": str(dataset), "training": str(training), "state": state_of(training)}
         together.meeting.begin(facts, within_s=together.start_s)
-    elif together.told["state"] != seen:
+    elif (seen := _seen_in_time(training, together.told["state"])) != together.told["state"]:
         raise EnvironmentFault(
             f"{training}: {team.name} sees {seen} here, {team.leader} {together.told['state']}; all replicas must see "
             "one folder: mount the same volume (ReadWriteMany) at the same path in all of them"
         )
+
+
+def _seen_in_time(training: Path, expected: dict[str, Any]) -> dict[str, Any]:
+    """Return what a training's folder remembers; a network file system may show it late what others have written."""
+    given_up = time.monotonic() + LATE_S
+    while (seen := state_of(training)) != expected and time.monotonic() < given_up:
+        time.sleep(1)
+    return seen
 
 
 def state_of(training: Path) -> dict[str, Any]:

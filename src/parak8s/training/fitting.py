@@ -137,6 +137,7 @@ class _Fitting:
                 observer.on_epoch(self.records[-1])
         self.kept = round(crew.agree(best_epoch(self.records, self.memory.monitor)))
         self.memory.keep(self.kept, self.records)
+        crew.agree(True)  # all have read it: the leader may move the folder now
 
     def _epoch(self, stage: Stage, loop: Loop, begun: Headway, stop: Callable[[], bool]) -> Headway:
         done = len(self.records)
