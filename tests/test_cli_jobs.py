@@ -9,6 +9,7 @@ import yaml
 
 from cluster_case import home_of_its_own  # noqa: F401
 from kubernetes_server import KubernetesServer, Moment, kubernetes_server, pod, status
+from parak8s import cli_jobs
 from terminal import Terminal
 
 EXPERIMENT = """
@@ -117,6 +118,11 @@ def test_the_job_on_the_cluster_is_the_one_that_manifest_prints(terminal: Termin
     [
         (DONE, [], 0),
         (DONE, ["the gate said no; its reasons are in gate/verdict.json"], 3),
+        (
+            DONE,
+            ["many workers did not train what one trains; training/certificate.json has the losses side by side"],
+            1,
+        ),
         (FAILED, [], 1),
     ],
 )
@@ -125,3 +131,18 @@ def test_with_wait_the_outcome_is_the_exit_code(terminal: Terminal, end: Moment,
         server.logs["ecg-worker-0"] = [["  epoch   1  loss 0.5", *said]]
         assert on_cluster(terminal, server, "--wait") == code, terminal.err
     assert "epoch   1" in terminal.out
+
+
+@pytest.mark.parametrize(("gate", "certificate"), [(True, False), (False, True), (True, True)])
+def test_the_leader_says_what_was_refused(
+    gate: bool, certificate: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path, passed in (("gate/verdict.json", gate), ("training/certificate.json", certificate)):
+        (tmp_path / path).parent.mkdir()
+        (tmp_path / path).write_text(json.dumps({"passed": passed}))
+    cli_jobs._tell_outcome(tmp_path, certify=True)
+    refused = [] if gate else ["the gate said no; its reasons are in gate/verdict.json"]
+    unlike = "many workers did not train what one trains; training/certificate.json has the losses side by side"
+    assert capsys.readouterr().out.splitlines() == refused + ([] if certificate else [unlike])
+    cli_jobs._tell_outcome(tmp_path, certify=False)
+    assert capsys.readouterr().out.splitlines() == refused
