@@ -6,7 +6,7 @@ at the same time, apart, and have nothing to do with each other, which is the mo
 bring. So all ways meet the same noise. The network is that of the ECG experiment, with 512 examples in a batch for each
 worker. Above 1.7 the second worker is worth its core, where apart they come to nearly 2.
 
-    python benchmarks/distributed.py [--rounds 12] [--steps 8]
+    python benchmarks/distributed.py [--rounds 12] [--steps 16]
 """
 
 import argparse
@@ -61,8 +61,7 @@ def replica(folder: Path, rounds: int) -> None:
     """Train as the worker that TF_CONFIG names, on a core of its own; the first writes the throughput of each round."""
     team = Team.from_environment()
     assert team is not None
-    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[team.index]})
-    os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "2"}
+    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[team.index]})  # TensorFlow takes as many threads as cores
     from parak8s.training.crew import Crew
     from parak8s.training.devices import strategy_for
 
@@ -106,7 +105,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--replica", type=Path, metavar="FOLDER", help=argparse.SUPPRESS)
-    for name, default in (("rounds", 12), ("steps", 8)):
+    for name, default in (("rounds", 12), ("steps", 16)):
         parser.add_argument(f"--{name}", type=int, default=default)
     arguments = parser.parse_args()
     if arguments.replica:
