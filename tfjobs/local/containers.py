@@ -34,11 +34,13 @@ class Launch:
         arguments: The program and its arguments.
         environment: All variables.
         directory: Where it starts.
+        cores: Numbers of the cores that it may use; none for all.
     """
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
     directory: Path
+    cores: frozenset[int] = frozenset()
 
 
 def expanded(text: str, variables: Mapping[str, str]) -> str:
@@ -50,7 +52,14 @@ def expanded(text: str, variables: Mapping[str, str]) -> str:
     return _REFERENCE.sub(value, text)
 
 
-def launch(job: Job, kind: str, index: int, tf_config: str | None, around: Mapping[str, str]) -> Launch:
+def launch(
+    job: Job,
+    kind: str,
+    index: int,
+    tf_config: str | None,
+    around: Mapping[str, str],
+    cores: frozenset[int] = frozenset(),
+) -> Launch:
     """Return what a replica runs.
 
     Args:
@@ -59,6 +68,7 @@ def launch(job: Job, kind: str, index: int, tf_config: str | None, around: Mappi
         index: Of the replica in its type.
         tf_config: Value of TF_CONFIG; None for none.
         around: Variables of this machine. Replicas get them too, and secrets are looked up here.
+        cores: That it may use; none for all.
 
     Raises:
         InputError: There is no command, or this machine lacks the program, the folder or a secret.
@@ -73,7 +83,7 @@ def launch(job: Job, kind: str, index: int, tf_config: str | None, around: Mappi
     directory = _directory(replicas.container, variables)
     arguments = _arguments(replicas.container, variables)
     _refuse_unknown_program(replicas.container, arguments[0], environment["PATH"], directory)
-    return Launch(arguments, environment, directory)
+    return Launch(arguments, environment, directory, cores)
 
 
 def _arguments(container: Fields, variables: Mapping[str, str]) -> tuple[str, ...]:
