@@ -1,6 +1,8 @@
 """Many workers train what one trains, and go on where they were shot: real processes, run by the laptop engine."""
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -143,3 +145,13 @@ def test_parameter_servers_train_and_survive_the_loss_of_a_worker_and_of_a_serve
     assert last < first / 2
     assert len(list((tmp_path / "d").glob("shot-*"))) == len(shots)
     assert chief["epochs"][0]["loss"] == pytest.approx(alone["epochs"][0]["loss"], rel=0.3)
+
+
+def test_a_step_that_was_handed_out_is_no_progress_until_a_worker_has_taken_it(dataset: Path) -> None:
+    program = [sys.executable, str(Path(__file__).with_name("coordinated_case.py")), str(dataset)]
+    around = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(program, env=around, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    held, whole = json.loads(done.stdout.splitlines()[-1])
+    assert held == []
+    assert whole == [[1, 4], [2, 4], [3, 4], [4, 4]]

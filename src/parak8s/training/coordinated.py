@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -11,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from parak8s.training.loop import Loop
+from parak8s.training.memory import Headway
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,27 +38,42 @@ class CoordinatedLoop(Loop):
         self.coordinator = tf.distribute.coordinator.ClusterCoordinator(self.strategy)
         tasks = {device.name.partition("/device:")[0] for device in tf.config.list_logical_devices()}
         self._ahead = AHEAD * sum("/job:worker/" in task for task in tasks)
-        self._waiting: deque[Any] = deque()
+        self._waiting: deque[tuple[int, Any]] = deque()
 
     def steps(
         self, inputs: NDArray[Any], labels: NDArray[np.int32], weights: NDArray[np.float32], size: int | None = None
     ) -> tf.Tensor:
         """Hand the steps out; return the sums of those that were handed out long ago."""
         function = self.compiled(size or labels.shape[1])
-        self._waiting.append(self.coordinator.schedule(function, args=(inputs, labels, weights)))
+        self._waiting.append((len(labels), self.coordinator.schedule(function, args=(inputs, labels, weights))))
         return self._arrived(self._ahead)
 
     def _arrived(self, leave: int) -> tf.Tensor:
         sums = tf.zeros(3)
         while len(self._waiting) > leave:
-            sums += self._waiting.popleft().fetch()
+            sums += self._waiting[0][1].fetch()
+            self._waiting.popleft()
         return sums
 
-    def epoch(self, *arguments: Any, **settings: Any) -> Any:
-        """Train on every batch once, see :meth:`Loop.epoch`."""
-        headway = super().epoch(*arguments, **settings)
-        loss, right, examples = self._arrived(0).numpy().tolist()
-        return headway.plus(loss, right, examples)
+    def epoch(
+        self,
+        batches: ArrayDataset,
+        observe: Callable[[int, int], None],
+        begun: Headway = Headway(),  # noqa: B008 - frozen
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Headway:
+        """Train on every batch once, see :meth:`Loop.epoch`; ``observe`` is told of steps that a worker has taken."""
+        started = time.perf_counter()
+
+        def handed_out(done: int, total: int) -> None:
+            if (taken := done - sum(steps for steps, _ in self._waiting)) > begun.steps:
+                observe(taken, total)
+
+        headway = super().epoch(batches, handed_out, begun, stop)
+        while self._waiting:
+            headway = headway.plus(*self._arrived(len(self._waiting) - 1).numpy().tolist())
+            handed_out(headway.steps, len(batches))
+        return replace(headway, seconds=begun.seconds + time.perf_counter() - started)
 
     def logits(self, batches: ArrayDataset, alive: Callable[[], None] = lambda: None) -> NDArray[np.float32]:
         """Return the logits of all examples, see :meth:`Loop.logits`; the workers share them."""
