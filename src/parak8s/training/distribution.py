@@ -97,14 +97,14 @@ def _meet(together: Together, dataset: Path, training: Path) -> None:
     elif together.meeting is not None:
         facts = {"dataset": str(dataset), "training": str(training), "state": state_of(training)}
         together.meeting.begin(facts, within_s=together.start_s)
-    elif (seen := _seen_in_time(training, together.told["state"])) != together.told["state"]:
+    elif (seen := seen_in_time(training, together.told["state"])) != together.told["state"]:
         raise EnvironmentFault(
             f"{training}: {team.name} sees {seen} here, {team.leader} {together.told['state']}; all replicas must see "
             "one folder: mount the same volume (ReadWriteMany) at the same path in all of them"
         )
 
 
-def _seen_in_time(training: Path, expected: dict[str, Any]) -> dict[str, Any]:
+def seen_in_time(training: Path, expected: dict[str, Any]) -> dict[str, Any]:
     """Return what a training's folder remembers; a network file system may show it late what others have written."""
     given_up = time.monotonic() + LATE_S
     while (seen := state_of(training)) != expected and time.monotonic() < given_up:

@@ -1,0 +1,56 @@
+"""A worker goes on where the leader is, in the folder that both of them see."""
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from parak8s.errors import EnvironmentFault
+from parak8s.experiment import Data, Experiment, ModelSpec
+from parak8s.team import Team
+from parak8s.training import distribution
+from parak8s.training.distribution import Together, seen_in_time, state_of, strategy
+from parak8s.training.progress import Record
+
+TEAM = {"cluster": {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}, "task": {"type": "worker", "index": 1}}
+EXPERIMENT = Experiment(
+    name="test", data=Data(loader="ecg", source="synthetic://ecg"), model=ModelSpec(builder="deep_cnn")
+)
+NEW = {"epochs": 0, "paused_at": [None, None]}
+"""What a training's folder remembers at the beginning."""
+
+
+def train_until(epochs: int, directory: Path) -> None:
+    """Leave what a training of so many epochs leaves."""
+    checkpoints = directory / "checkpoints"
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    record = Record(1, 1.0, 0.5, 1.0, 0.5, 0.5, 0.5, 0.1, 1.0, 1)
+    (directory / "records.json").write_text(json.dumps([record.to_json()] * epochs))
+    (checkpoints / f"epochs-{epochs}.index").touch()
+    (checkpoints / "checkpoint").write_text(f'model_checkpoint_path: "epochs-{epochs}"\n')
+
+
+def test_a_worker_that_sees_another_folder_than_the_leader_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distribution, "LATE_S", 0.0)
+    team = Team.from_environment({"TF_CONFIG": json.dumps(TEAM)})
+    assert team is not None
+    together = Together(team, 1, 1, told={"state": {**NEW, "epochs": 3}})
+    with (
+        pytest.raises(
+            EnvironmentFault, match=r"worker-1 sees .*'epochs': 0.* here, worker-0 .*'epochs': 3.*same volume"
+        ),
+        strategy(EXPERIMENT, tmp_path, tmp_path, together),
+    ):
+        pass
+
+
+def test_a_folder_may_show_late_what_the_leader_wrote(tmp_path: Path) -> None:
+    assert state_of(tmp_path) == NEW
+    wanted = {**NEW, "epochs": 2}
+    late = threading.Timer(0.5, train_until, (2, tmp_path))
+    late.start()
+    assert seen_in_time(tmp_path, wanted) == wanted
+    late.join()
