@@ -1,6 +1,9 @@
 """A worker goes on where the leader is, in the folder that both of them see."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -54,3 +57,20 @@ def test_a_folder_may_show_late_what_the_leader_wrote(tmp_path: Path) -> None:
     late.start()
     assert seen_in_time(tmp_path, wanted) == wanted
     late.join()
+
+
+WATCHED = """
+import sys, time
+from parak8s.training.watchdog import Watchdog
+with Watchdog(1) as watchdog:
+    for pause_s in map(float, sys.argv[1:]):
+        time.sleep(pause_s)
+        watchdog.on_steps(1, 1, 9)
+"""
+
+
+@pytest.mark.parametrize(("pauses_s", "code"), [((3, 4), 0), ((0.1, 20), 200)], ids=["slow steps", "a hung peer"])
+def test_a_training_whose_steps_take_long_is_no_training_that_hangs(pauses_s: tuple[float, ...], code: int) -> None:
+    program = [sys.executable, "-c", WATCHED, *map(str, pauses_s)]
+    around = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    assert subprocess.run(program, env=around, check=False).returncode == code

@@ -1,10 +1,12 @@
 """A job that gets nowhere ends: the leader's starts are counted in the folder that all of them see."""
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -12,15 +14,17 @@ from typing import Any
 
 import pytest
 
-from parak8s.claims import refuse_foreign
+from parak8s.claims import Claim, refuse_busy, refuse_foreign
 from parak8s.errors import EnvironmentFault, InputError
-from parak8s.experiment import Experiment
+from parak8s.experiment import Experiment, documents
 from parak8s.layout import Layout
 from parak8s.loading import parse
 from parak8s.rendezvous import PeerLost, PeerMissing
 from parak8s.restarts import counted
+from parak8s.steps.pretrained import as_begun
 from parak8s.tfjobs import local
 from parak8s.training.interruption import Interrupted
+from tfjob_case import PATIENCE_S
 
 TEXT = """
 name: x
@@ -78,7 +82,7 @@ def test_after_six_fruitless_restarts_the_job_ends_and_may_be_created_again(layo
     assert not is_given_up(layout, point())
 
 
-@pytest.mark.parametrize(("limit", "starts"), [(0, 1), (2, 3)])
+@pytest.mark.parametrize(("limit", "starts"), [(1, 2), (2, 3)])
 def test_the_file_says_how_often_to_try(layout: Layout, limit: int, starts: int) -> None:
     experiment = point(f"compute.job.backoff_limit={limit}")
     for _ in range(starts):
@@ -201,3 +205,50 @@ def test_the_leader_of_a_job_counts_its_starts_before_it_loads_tensorflow(worker
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     assert f"parak8s: {layout.root}: started 7 times in a row" in done.stderr
+
+
+def test_a_job_that_may_not_start_again_counts_nothing(layout: Layout) -> None:
+    for _ in range(3):
+        start(layout, point("compute.job.backoff_limit=0"), PeerLost("worker-1"))
+    assert list(layout.root.iterdir()) == []
+
+
+def test_the_lock_of_a_machine_that_was_lost_is_waited_for(layout: Layout) -> None:
+    claim = Claim(layout, point(), "ecg-1", "sha256:0")
+    with layout.root.joinpath(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(EnvironmentFault, match="another run is working here"), claim.held(unless=[]):
+            pass
+        with pytest.raises(EnvironmentFault, match="another run is working here"):
+            refuse_busy(layout)
+        threading.Timer(1, fcntl.flock, (lock, fcntl.LOCK_UN)).start()
+        with claim.held(unless=[], wait_s=PATIENCE_S):
+            assert json.loads(layout.identity.read_text())["fingerprint"] == "ecg-1"
+    refuse_busy(layout)
+
+
+@pytest.mark.parametrize(
+    ("begun", "weights", "goes_on_with"),
+    [
+        ("models:/x/3", "models:/x@champion", "models:/x/3"),
+        ("models:/x/3", "models:/x/4", "models:/x/4"),
+        ("models:/y/3", "models:/x@champion", "models:/x@champion"),
+        (None, "models:/x@champion", "models:/x@champion"),
+        ("models:/x/3", "best.keras", "best.keras"),
+    ],
+)
+def test_a_job_goes_on_with_the_weights_that_it_began_with(
+    tmp_path: Path, begun: str | None, weights: str, goes_on_with: str
+) -> None:
+    network, written = "model={builder: transfer, params: {weights: '%s'}}", tmp_path / "experiment.yaml"
+    if begun is not None:
+        at_first = point(
+            network % begun,
+            "data.options.normalize=none",
+            "data.loader=xray",
+            f"model.params.weights_digest=sha256:{'1' * 64}",
+        )
+        written.write_text(documents.dump(at_first.canonical()))
+    now = as_begun(point(network % weights, "data.options.normalize=none", "data.loader=xray"), written)
+    assert now.model.params["weights"] == goes_on_with
+    assert now.model.params.get("weights_digest") == (f"sha256:{'1' * 64}" if "x/3" in goes_on_with else None)

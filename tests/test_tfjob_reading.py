@@ -13,10 +13,9 @@ from parak8s.errors import InputError
 from parak8s.tfjobs.local import run
 from parak8s.tfjobs.local.addresses import tf_config
 from parak8s.tfjobs.local.containers import expanded
-from parak8s.tfjobs.local.cores import cores_here, shares
 from parak8s.tfjobs.local.gpus import dealt
 from parak8s.tfjobs.local.reading import read
-from tfjob_case import Heard, python, replicas, said, tfjob
+from tfjob_case import Heard, replicas, said, tfjob
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
@@ -212,43 +211,6 @@ def test_more_gpus_than_there_are_are_refused(tmp_path: Path) -> None:
         InputError, match=r"asks for 4 GPUs in all \(nvidia.com/gpu\), this machine has 3; ask for fewer"
     ):
         seen(gpu_job(), tmp_path, CUDA_VISIBLE_DEVICES="0,1,2")
-
-
-SHOW_CORES = "import os; print(sorted(os.sched_getaffinity(0)))"
-
-
-def in_step(workers: int) -> Any:
-    return tfjob({"Chief": python("pass"), "Worker": python("pass", count=workers), "Evaluator": python("pass")})
-
-
-@pytest.mark.parametrize(
-    ("workers", "cores", "shares_of_cores"),
-    [
-        (1, [0, 1], [{0}, {1}]),
-        (1, [2, 4, 5, 7, 8], [{2, 4}, {5, 7, 8}]),
-        (2, range(8), [{0, 1}, {2, 3, 4}, {5, 6, 7}]),
-        (2, [0, 1], []),
-        (1, [], []),
-    ],
-)
-def test_replicas_in_step_share_the_cores(workers: int, cores: Any, shares_of_cores: Any) -> None:
-    names = ("chief-0", *(f"worker-{index}" for index in range(workers)))
-    assert shares(read(in_step(workers)), cores) == dict(zip(names, shares_of_cores, strict=False))
-
-
-def test_one_replica_alone_and_those_of_parameter_servers_have_all_cores() -> None:
-    assert shares(read(tfjob({"Worker": python("pass")})), range(8)) == {}
-    beside = tfjob({"Chief": python("pass"), "Worker": python("pass"), "PS": python("pass")})
-    assert shares(read(beside), range(8)) == {}
-
-
-@pytest.mark.skipif(len(cores_here()) < 2, reason="this machine has one core, or does not tell")
-def test_a_replica_sees_its_cores_alone(tmp_path: Path) -> None:
-    job = tfjob({"Worker": python(SHOW_CORES, count=2)}, cleanPodPolicy="None")
-    run(job, logs=tmp_path)
-    here, each = cores_here(), [json.loads(said(tmp_path, f"worker-{index}")[0]) for index in (0, 1)]
-    assert sorted(each[0] + each[1]) == here
-    assert len(each[0]) == len(here) // 2
 
 
 FOUND = {"chief": ["127.0.0.1:1"], "worker": ["127.0.0.1:2", "127.0.0.1:3"], "ps": ["127.0.0.1:4"]}

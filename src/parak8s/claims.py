@@ -11,6 +11,7 @@ import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from parak8s import files, provenance
 from parak8s.errors import EnvironmentFault, InputError, disk_is_full, from_os_error
@@ -20,6 +21,10 @@ from parak8s.secrets import without_passwords
 
 OF_THE_JOB = (".lock", ".starts.json", "tfjob.json", "logs")
 """What may lie in the directory of a run before it begins."""
+
+
+HELD_S = 120.0
+"""How long a file server may keep the lock of a machine that is gone: NFSv4's lease is 90 s by default."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +46,19 @@ class Claim:
     engine: str = "local"
 
     @contextlib.contextmanager
-    def held(self, *, unless: Collection[str]) -> Iterator[None]:
+    def held(self, *, unless: Collection[str], wait_s: float = 0) -> Iterator[None]:
         """Hold the directory during a block. A refused input leaves nothing behind.
 
         Args:
             unless: Names in the directory that mean that something came of the block: then the claim stays.
+            wait_s: How long to wait for another run that works there.
 
         Raises:
             InputError: The directory is a file, somebody else's folder, or the run of another point.
             EnvironmentFault: Another run is working there, or the disk, a mode or the machine stands in the way.
         """
         refuse_foreign(self.layout)
-        with faults_explained(self.layout.root), _alone_in(self.layout.root):
+        with faults_explained(self.layout.root), _alone_in(self.layout.root, wait_s):
             self._write()
             try:
                 yield
@@ -110,26 +116,47 @@ def refuse_foreign(layout: Layout) -> None:
             raise InputError(f"{root}: holds {found[0]!r} and no run; choose a new or an empty folder with -o")
 
 
+def refuse_busy(layout: Layout) -> None:
+    """Refuse a directory in which another run is working.
+
+    Raises:
+        EnvironmentFault: One is.
+    """
+    if layout.root.is_dir():
+        with _alone_in(layout.root, 0):
+            pass
+
+
 def _is_of_the_job(name: str) -> bool:
     """Return whether a file may lie there before a run begins, or is one that was killed while it was written."""
     return name in OF_THE_JOB or files.is_aside(name)
 
 
 @contextlib.contextmanager
-def _alone_in(root: Path) -> Iterator[None]:
+def _alone_in(root: Path, wait_s: float) -> Iterator[None]:
     """Hold the directory's lock, so that two runs never write into one directory."""
     root.mkdir(parents=True, exist_ok=True)
+    given_up = time.monotonic() + wait_s
     with (root / ".lock").open("a", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            who = (root / ".lock").read_text(encoding="utf-8").strip()
-            fix = "wait for it, or choose another -o"
-            raise EnvironmentFault(f"{root}: another run is working here ({who}); {fix}") from None
+        while not _locked(lock):
+            if time.monotonic() >= given_up:
+                who = (root / ".lock").read_text(encoding="utf-8").strip()
+                raise EnvironmentFault(
+                    f"{root}: another run is working here ({who}); wait for it, or choose another -o"
+                )
+            time.sleep(0.5)
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
         lock.flush()
         yield
+
+
+def _locked(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

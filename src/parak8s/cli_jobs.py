@@ -110,6 +110,7 @@ def _run_here(experiment: "Experiment", output: Path | None, *, certify: bool) -
     experiment = pinned(experiment)  # all replicas, and all their starts, begin with the same weights
     _, _, layout = place(experiment, output)
     claims.refuse_foreign(layout)
+    claims.refuse_busy(layout)
     if certify and layout.training.is_dir() and not (layout.training / "certificate.json").is_file():
         raise InputError(f"{layout.root}: was trained without --certify; give another folder with -o")
     job = tfjob(experiment, directory=str(layout.root.absolute()), certify=certify)
@@ -176,7 +177,12 @@ def _run_there(
     from parak8s.cluster.jobs import connect
 
     jobs = connect(context, namespace)
-    created = jobs.create(job)
+    try:
+        created = jobs.create(job)
+    except KeyboardInterrupt:
+        name = job["metadata"]["name"]
+        look = f"kubectl get tfjob {name}{f' -n {namespace}' if namespace else ''}"
+        raise Stopped(f"stopped while the TFJob {name} was being created; see whether it is there: {look}") from None
     typer.echo(f"tfjob       {created.name} in the namespace {created.namespace}")
     if not wait:
         typer.echo(f"follow      kubectl get tfjob {created.name} -n {created.namespace} --watch")

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parak8s import files, provenance
-from parak8s.claims import refuse_foreign
+from parak8s.claims import HELD_S, refuse_foreign
 from parak8s.components.configuration import refuse_lost_tracking
 from parak8s.experiment import Experiment
 from parak8s.layout import Layout
 from parak8s.rendezvous import Meeting, attend
 from parak8s.restarts import counted
 from parak8s.run import Narrator, run
+from parak8s.steps.pretrained import as_begun
 from parak8s.team import Team
 from parak8s.training import determinism
 
@@ -72,7 +73,7 @@ def join(team: Team, experiment: Experiment, training: Path) -> None:
     if team.role == "evaluator":
         return  # the leader measures; there is nothing left to do
     if team.coordinated:
-        _serve(team)
+        _serve(team, experiment.compute.gpus)
     elif not training.is_dir():  # else this replica died at the very end, and the leader may be gone
         _follow(team, experiment)
 
@@ -99,7 +100,8 @@ def _lead(
         if train_only:
             _train(experiment, layout, observers, together)
         else:
-            run(experiment, layout.root, narrator=narrator, observers=observers, together=together)
+            begun = as_begun(experiment, layout.experiment)
+            run(begun, layout.root, narrator=narrator, observers=observers, together=together, wait_s=HELD_S)
 
 
 def _train(experiment: Experiment, layout: Layout, observers: Sequence[Observer], together: Together | None) -> None:
@@ -116,15 +118,16 @@ def _follow(team: Team, experiment: Experiment) -> None:
 
     told = attend(team, experiment.compute.job.rendezvous_s)
     if told["begin"]:
-        train(
-            experiment, Path(told["dataset"]), Path(told["training"]), together=_together(team, experiment, told=told)
-        )
+        pinned = experiment.model.model_copy(update={"params": told["params"]})  # the leader may have resolved an alias
+        experiment = experiment.model_copy(update={"model": pinned})
+        together = _together(team, experiment, told=told)
+        train(experiment, Path(told["dataset"]), Path(told["training"]), together=together)
 
 
-def _serve(team: Team) -> None:
+def _serve(team: Team, gpus: int) -> None:
     from parak8s.training.devices import serve
 
-    serve(team)
+    serve(team, gpus)
 
 
 def _together(

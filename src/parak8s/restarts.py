@@ -41,6 +41,9 @@ def counted(layout: Layout, experiment: Experiment) -> Iterator[None]:
         EnvironmentFault: They were as many; the next start is the first one again.
     """
     given, headway = experiment.compute.job.backoff_limit, _headway(layout, experiment)
+    if given == 0:  # no replica is started again, so that there is nothing to count
+        yield
+        return
     limit = RESTARTS_EACH if given is None else given
     before = files.read_json(layout.starts) if layout.starts.is_file() else {}
     fruitless = before["starts"] if before.get("headway") == headway else 0

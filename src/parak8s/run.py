@@ -37,6 +37,7 @@ def run(
     observers: Sequence[Observer] = (),
     only: str | None = None,
     together: Together | None = None,
+    wait_s: float = 0,
 ) -> Layout:
     """Run all steps, or ``only`` one of them, and return where everything lies.
 
@@ -47,6 +48,7 @@ def run(
         observers: Told of every training step and epoch.
         only: Name of a single step; those before it must be finished.
         together: The other replicas that take part in the training.
+        wait_s: How long to wait for another run that works in the directory.
 
     Raises:
         InputError: The data or the file breaks a rule, or ``root`` holds another point's run.
@@ -60,7 +62,8 @@ def run(
     context = Context(experiment, layout, digest, fingerprint, Tracker(experiment), observers, together)
     claim = claims.Claim(layout, experiment, fingerprint, digest)
     with claim.held(
-        unless=[name for step in STEPS for name in (step.folder, files.partial_of(Path(step.folder)).name)]
+        unless=[name for step in STEPS for name in (step.folder, files.partial_of(Path(step.folder)).name)],
+        wait_s=wait_s,
     ):
         try:
             _run_steps(context, narrator, only)

@@ -12,7 +12,6 @@ from parak8s.errors import Stopped, from_os_error
 from parak8s.tfjobs.local.addresses import reserved, tf_config
 from parak8s.tfjobs.local.book import Book
 from parak8s.tfjobs.local.containers import launch
-from parak8s.tfjobs.local.cores import cores_here, shares
 from parak8s.tfjobs.local.engine import Engine
 from parak8s.tfjobs.local.gpus import dealt
 from parak8s.tfjobs.local.interrupts import caught
@@ -81,15 +80,17 @@ def run(
 def _members(
     job: Job, found: Mapping[str, list[str]], around: Mapping[str, str], logs: Path, narrator: Narrator
 ) -> list[Member]:
-    gpus, cores = dealt(job, around), shares(job, cores_here())
-
-    def member(kind: str, index: int, name: str, grace_s: int) -> Member:
-        variables, address = {**around, **gpus.get(name, {})}, tf_config(job, kind, index, found)
-        starts = launch(job, kind, index, address, variables, cores.get(name, frozenset()))
-        return Member(kind, index, name, starts, grace_s, logs / f"{name}.log", narrator)
-
+    gpus = dealt(job, around)
     return [
-        member(kind, index, name, replicas.grace_s)
+        Member(
+            kind=kind,
+            index=index,
+            name=name,
+            launch=launch(job, kind, index, tf_config(job, kind, index, found), {**around, **gpus.get(name, {})}),
+            grace_s=replicas.grace_s,
+            log=logs / f"{name}.log",
+            narrator=narrator,
+        )
         for kind, replicas in job.replicas.items()
         for index, name in enumerate(replicas.names)
     ]

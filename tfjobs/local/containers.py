@@ -34,13 +34,11 @@ class Launch:
         arguments: The program and its arguments.
         environment: All variables.
         directory: Where it starts.
-        cores: Numbers of the cores that it may use; none for all.
     """
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
     directory: Path
-    cores: frozenset[int] = frozenset()
 
 
 def expanded(text: str, variables: Mapping[str, str]) -> str:
@@ -52,14 +50,7 @@ def expanded(text: str, variables: Mapping[str, str]) -> str:
     return _REFERENCE.sub(value, text)
 
 
-def launch(
-    job: Job,
-    kind: str,
-    index: int,
-    tf_config: str | None,
-    around: Mapping[str, str],
-    cores: frozenset[int] = frozenset(),
-) -> Launch:
+def launch(job: Job, kind: str, index: int, tf_config: str | None, around: Mapping[str, str]) -> Launch:
     """Return what a replica runs.
 
     Args:
@@ -68,7 +59,6 @@ def launch(
         index: Of the replica in its type.
         tf_config: Value of TF_CONFIG; None for none.
         around: Variables of this machine. Replicas get them too, and secrets are looked up here.
-        cores: That it may use; none for all.
 
     Raises:
         InputError: There is no command, or this machine lacks the program, the folder or a secret.
@@ -83,7 +73,7 @@ def launch(
     directory = _directory(replicas.container, variables)
     arguments = _arguments(replicas.container, variables)
     _refuse_unknown_program(replicas.container, arguments[0], environment["PATH"], directory)
-    return Launch(arguments, environment, directory, cores)
+    return Launch(arguments, environment, directory)
 
 
 def _arguments(container: Fields, variables: Mapping[str, str]) -> tuple[str, ...]:

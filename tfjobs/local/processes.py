@@ -48,9 +48,6 @@ class Process:
         self.code: int | None = None
         """Exit code; None while it runs."""
         self._heard = b""
-        if launch.cores:
-            with contextlib.suppress(OSError):  # of a keeper that is gone, or a core
-                os.sched_setaffinity(self._keeper.pid, launch.cores)  # what it starts inherits them
         self._order(message(launch.arguments))
 
     def listen(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from parak8s import models
-from parak8s.experiment import Experiment, ModelSpec
+from parak8s.experiment import Experiment, ModelSpec, documents
 from parak8s.models.weights import REGISTERED, check_pinned, digest_of
 from parak8s.tracking import versions
 
@@ -31,6 +31,26 @@ def pinned(experiment: Experiment) -> Experiment:
         digest = digest_of(Path(weights))
     check_pinned(digest, spec.params.get("weights_digest"), weights)
     params = spec.params | {"weights": weights, "weights_digest": digest}
+    return experiment.model_copy(update={"model": spec.model_copy(update={"params": params})})
+
+
+def as_begun(experiment: Experiment, written: Path) -> Experiment:
+    """Return the experiment with the version for which an alias of its weights stood when its run began.
+
+    A job that is started again goes on with the weights that it began with, wherever the alias points by then.
+
+    Args:
+        experiment: As its file has it.
+        written: The experiment that the run wrote down when it began; there may be none yet.
+    """
+    spec = experiment.model
+    name, is_alias, _ = str(spec.params.get("weights", "")).partition("@")
+    if not (registered(spec) and is_alias and written.is_file()):
+        return experiment
+    begun = documents.read(written).data["model"]["params"]
+    if not str(begun.get("weights", "")).startswith(f"{name}/"):
+        return experiment
+    params = spec.params | {key: begun[key] for key in ("weights", "weights_digest")}
     return experiment.model_copy(update={"model": spec.model_copy(update={"params": params})})
 
 

@@ -29,6 +29,7 @@ def strategy_for(compute: Compute, kind: str = "GPU", team: Team | None = None) 
         team: The replicas of the job; None for a training on this machine alone.
     """
     if team is not None and team.coordinated:
+        _leave_only(0)  # the chief computes nothing
         return tf.distribute.ParameterServerStrategy(_resolver(team))
     if team is not None:
         _leave_only(compute.gpus)
@@ -56,8 +57,14 @@ def _resolver(team: Team) -> tf.distribute.cluster_resolver.ClusterResolver:
     )
 
 
-def serve(team: Team) -> None:
-    """Do what the chief says, as one of its workers or parameter servers, until the process is ended."""
+def serve(team: Team, gpus: int = 0) -> None:
+    """Do what the chief says, as one of its workers or parameter servers, until the process is ended.
+
+    Args:
+        team: The replicas of the job.
+        gpus: That a worker uses; parameter servers use none.
+    """
+    _leave_only(gpus if team.role == "worker" else 0)
     cluster = {role: list(addresses) for role, addresses in team.cluster.items() if role != "evaluator"}
     tf.distribute.Server(
         tf.train.ClusterSpec(cluster), job_name=team.role, task_index=team.index, protocol="grpc", start=True

@@ -15,6 +15,7 @@ import tensorflow as tf
 from parak8s.errors import EnvironmentFault
 from parak8s.rendezvous import Meeting, PeerLost, wait_for
 from parak8s.team import Team
+from parak8s.training.cores import take_share
 from parak8s.training.devices import strategy_for
 from parak8s.training.memory import pause_in, records_in
 from parak8s.training.stages import are_over
@@ -67,11 +68,16 @@ def strategy(
         PeerLost: A replica does not come, or is lost while the block runs.
         EnvironmentFault: The replicas see different folders.
     """
-    over = are_over(records_in(training), experiment.training)
-    if together is None or (together.team.leads and over):
+    if together is None:
         yield strategy_for(experiment.compute, kind), []
         return
-    _meet(together, dataset, training)
+    over = together.team.leads and are_over(records_in(training), experiment.training)
+    if not over:
+        _meet(together, dataset, training, experiment.model.params)
+    take_share(together.team)
+    if over:
+        yield strategy_for(experiment.compute, kind), []
+        return
     with Watchdog(together.hang_s) as watchdog:
         try:
             yield strategy_for(experiment.compute, team=together.team), [watchdog]
@@ -89,14 +95,14 @@ def is_loss(error: tf.errors.OpError) -> bool:
     return isinstance(error, LOST) and (not isinstance(error, _OF_ANYTHING) or bool(_OF_PEERS.search(error.message)))
 
 
-def _meet(together: Together, dataset: Path, training: Path) -> None:
+def _meet(together: Together, dataset: Path, training: Path, params: Mapping[str, Any]) -> None:
     team = together.team
     if team.coordinated:
         others = {name: address for name, address in team.addresses() if name != team.name}
         wait_for({name: address for name, address in others.items() if "evaluator" not in name}, together.start_s)
     elif together.meeting is not None:
         facts = {"dataset": str(dataset), "training": str(training), "state": state_of(training)}
-        together.meeting.begin(facts, within_s=together.start_s)
+        together.meeting.begin({**facts, "params": dict(params)}, within_s=together.start_s)
     elif (seen := seen_in_time(training, together.told["state"])) != together.told["state"]:
         raise EnvironmentFault(
             f"{training}: {team.name} sees {seen} here, {team.leader} {together.told['state']}; all replicas must see "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -23,12 +24,14 @@ class Watchdog:
     TensorFlow waits in C++, where no exception reaches it; so the process is left at once. What counts is on the disk.
 
     Args:
-        limit_s: How long nothing may happen; before the first step, which compiles the network, FIRST_S at least.
+        limit_s: How long nothing may happen; before the first step, which compiles the network, FIRST_S at least, and
+            later twice as long as it has once taken until the next sign of progress.
     """
 
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
         self._happened, self._over, self._began = threading.Event(), False, False
+        self._longest_s = 0.0
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
@@ -54,13 +57,16 @@ class Watchdog:
         self._happened.set()
 
     def _patience(self) -> float:
-        return self.limit_s if self._began else max(self.limit_s, FIRST_S)
+        return max(self.limit_s, 2 * self._longest_s if self._began else FIRST_S)
 
     def _watch(self) -> None:
+        since = time.monotonic()
         while self._happened.wait(self._patience()):
             if self._over:
                 return
             self._happened.clear()
+            now = time.monotonic()
+            self._longest_s, since = max(self._longest_s, now - since), now
         print(  # noqa: T201 - the last words of the process
             f"parak8s: no step for {self._patience():g} s: another replica hangs, or cannot be reached. The job goes "
             "on from its last checkpoint when it is started again; compute.job.peer_timeout_s says how long to wait",
