@@ -157,6 +157,26 @@ def test_a_leader_that_dies_while_it_prepares_is_waited_for(monkeypatch: pytest.
         assert waiting.result() == {"begin": True, "epochs": 1}
 
 
+def test_a_leader_may_prepare_as_long_as_it_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendezvous, "BEAT_S", 0.05)
+    leader = team("worker", 0)
+    with Meeting(leader) as meeting, ThreadPoolExecutor() as pool:
+        waiting = pool.submit(attend, Team(leader.cluster, "worker", 1), 2.0)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=5)
+        meeting.begin({"epochs": 1}, within_s=20)
+        assert waiting.result() == {"begin": True, "epochs": 1}
+
+
+def test_a_leader_that_hangs_while_it_prepares_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendezvous, "SILENT_S", 0.2)
+    leader = team("worker", 0)
+    _, _, port = leader.address_of("worker-0").rpartition(":")
+    with socket.create_server(("", int(port))), pytest.raises(PeerLost, match="worker-0 cannot be reached") as caught:
+        attend(Team(leader.cluster, "worker", 1), 1.0)  # the kernel of a process that was stopped answers, too
+    assert caught.value.exit_code == 200
+
+
 @pytest.mark.parametrize("noise", [b"", b"GET / HTTP/1.1\r\n\r\n", b"[]\n", b'{"name"', b"\xff\xfe\n"])
 def test_a_stranger_at_the_door_is_not_let_in(noise: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendezvous, "TALK_S", 0.5)

@@ -2,7 +2,7 @@
 
 TensorFlow waits for ever, and in silence, for a worker that does not come. So the leader listens at its own address
 first, while TensorFlow does not need it yet, and says who is missing when the time is over. The others stay connected
-while the leader prepares the data: whoever dies then is noticed at once.
+while the leader prepares the data: whoever dies then is noticed at once, and a leader that hangs by its silence.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +22,8 @@ from parak8s.team import Team
 
 LIMIT, PAUSE_S, TALK_S = 1 << 16, 0.2, 10.0
 """Longest message in bytes; how long to wait before asking again whether somebody is there; for an answer."""
+BEAT_S, SILENT_S = 5.0, 60.0
+"""How often the leader gives a sign of life, an empty line, while it prepares; how long it may be silent."""
 
 
 class PeerLost(EnvironmentFault):
@@ -45,6 +47,7 @@ class Meeting:
     team: Team
     _present: dict[str, socket.socket] = field(default_factory=dict, init=False)
     _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
+    _closed: threading.Event = field(default_factory=threading.Event, init=False)
 
     def __enter__(self) -> Self:
         """Listen at the leader's address.
@@ -59,7 +62,8 @@ class Meeting:
             raise EnvironmentFault(
                 f"port {port} of the job is taken ({error.strerror}); end what listens there"
             ) from error
-        threading.Thread(target=self._welcome, name="rendezvous", daemon=True).start()
+        for task in (self._welcome, self._beat):
+            threading.Thread(target=task, name="rendezvous", daemon=True).start()
         return self
 
     def __exit__(
@@ -67,7 +71,7 @@ class Meeting:
     ) -> None:
         """Send everybody home who still waits, unless something went wrong: then they wait for the next leader."""
         if error is None:
-            self._tell({"begin": False})
+            self._tell(json.dumps({"begin": False}))
         self._close()
 
     @property
@@ -88,7 +92,7 @@ class Meeting:
                     f"{missing} did not come within {within_s:g} s; look at the pods' events and logs. "
                     "The job goes on from its last checkpoint when it is started again"
                 )
-        self._tell({"begin": True, **facts})
+        self._tell(json.dumps({"begin": True, **facts}))
         self._close()
 
     def _complete(self) -> bool:
@@ -121,36 +125,41 @@ class Meeting:
             self._present[name] = connection
             self._changed.notify_all()
 
-    def _tell(self, message: Mapping[str, Any]) -> None:
-        for connection in self._present.values():
-            with contextlib.suppress(OSError):
-                connection.sendall(json.dumps(message).encode() + b"\n")
+    def _beat(self) -> None:
+        while not self._closed.wait(BEAT_S):
+            self._tell("")
+
+    def _tell(self, line: str) -> None:
+        with self._changed:
+            for connection in self._present.values():
+                with contextlib.suppress(OSError):
+                    connection.sendall(line.encode() + b"\n")
 
     def _close(self) -> None:
+        self._closed.set()
         with contextlib.suppress(OSError):
             self._door.shutdown(socket.SHUT_RDWR)
         self._door.close()
-        for connection in self._present.values():
-            connection.close()
-        self._present.clear()
+        with self._changed:
+            for connection in self._present.values():
+                connection.close()
+            self._present.clear()
 
 
 def attend(team: Team, within_s: float) -> dict[str, Any]:
     """Wait at the leader's door until it says that the training begins, or that it is over; return what it says.
 
-    The leader may take its time: ``within_s`` counts while it cannot be reached.
+    The leader may take its time: ``within_s`` counts while it cannot be reached, or gives no sign of life.
 
     Raises:
         PeerLost: It could not be reached for ``within_s`` seconds.
     """
-    address, given_up = team.address_of(team.leader), time.monotonic() + within_s
-    while time.monotonic() < given_up:
-        asked = time.monotonic()
-        message = _ask(address, team.name)
-        if message is not None:
-            return message
-        if time.monotonic() - asked > TALK_S:  # it was there, and died while it prepared
-            given_up = time.monotonic() + within_s
+    address, heard = team.address_of(team.leader), time.monotonic()
+    while time.monotonic() - heard < within_s:
+        for message in _said(address, team.name):
+            if message is not None:
+                return message
+            heard = time.monotonic()
         time.sleep(PAUSE_S)
     raise PeerLost(
         f"{team.leader} cannot be reached at {address} for {within_s:g} s; look at its events and its log. "
@@ -158,18 +167,22 @@ def attend(team: Team, within_s: float) -> dict[str, Any]:
     )
 
 
-def _ask(address: str, name: str) -> dict[str, Any] | None:
-    """Return what the leader says, however long it takes; None when there is no leader, or no longer."""
+def _said(address: str, name: str) -> Iterator[dict[str, Any] | None]:
+    """Yield what the leader says, None for a sign of life, as long as there is a leader that is not silent."""
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host, int(port)), timeout=TALK_S) as connection:
             _keep_alive(connection)
             connection.sendall(json.dumps({"name": name}).encode() + b"\n")
-            connection.settimeout(None)
-            message = _receive(connection)
+            connection.settimeout(SILENT_S)
+            with connection.makefile("rb") as stream:
+                while line := stream.readline(LIMIT):
+                    message = json.loads(line) if line.strip() else None
+                    if message is not None and not (isinstance(message, dict) and type(message.get("begin")) is bool):
+                        return
+                    yield message
     except (OSError, ValueError):
-        return None
-    return message if isinstance(message, dict) and isinstance(message.get("begin"), bool) else None
+        return
 
 
 def wait_for(addresses: Mapping[str, str], within_s: float) -> None:
