@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from parak8s import files
 from parak8s.components import cancelling
 from parak8s.components.handed_on import compute_of
-from parak8s.components.voices import OfCluster, OfThisMachine
-from parak8s.errors import EnvironmentFault, InputError
+from parak8s.components.voices import OfCluster, OfThisMachine, say
+from parak8s.errors import EnvironmentFault, InputError, ParaK8sError
 from parak8s.experiment import Experiment, documents
 from parak8s.experiment.compute import lies_in
 from parak8s.image import IMAGE
@@ -119,15 +119,19 @@ def _on_cluster(point: Experiment, shared: Path, name: str) -> None:
 
     jobs = connect()
     job = cluster_tfjob(point, directory=str(shared), namespace=jobs.namespace, name=name)
-    delete = partial(jobs.delete, name)
-    with cancelling.together("the training's job", delete, f"kubectl delete tfjob {name} -n {jobs.namespace}"):
+    job["spec"]["runPolicy"].pop("ttlSecondsAfterFinished", None)  # gone before it was seen to succeed, it has failed
+    delete, by_hand = partial(jobs.delete, name), f"kubectl delete tfjob {name} -n {jobs.namespace}"
+    with cancelling.together("the training's job", delete, by_hand):
         jobs.delete(name)  # of an earlier attempt of this task
         Layout(shared).starts.unlink(missing_ok=True)
         created = jobs.create(cancelling.ours(_training_only(job)))
         outcome = jobs.follow(name, OfCluster(), uid=created.uid)
     if not outcome.succeeded:
         raise EnvironmentFault(outcome.reason)
-    jobs.delete(name, created.uid)
+    try:
+        jobs.delete(name, created.uid)
+    except ParaK8sError as fault:  # the model is there all the same
+        say(f"{fault}; {by_hand}")
 
 
 def _here(point: Experiment, shared: Path, name: str) -> None:

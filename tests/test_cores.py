@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -66,3 +67,29 @@ def test_a_replica_keeps_to_its_share() -> None:
     done = subprocess.run([sys.executable, "-c", program], env=around, capture_output=True, text=True, check=True)
     cores = sorted(os.sched_getaffinity(0))
     assert json.loads(done.stdout) == cores[len(cores) // 2 : len(cores) // 2 * 2]
+
+
+THREADS = """
+import os
+from pathlib import Path
+from parak8s.loading import parse
+from parak8s.training import determinism
+
+determinism.prepare(parse("{name: x, data: {loader: ecg, source: 'synthetic://ecg'}, model: {builder: deep_cnn}}", "x"))
+import tensorflow as tf
+
+(tf.ones((300, 300)) @ tf.ones((300, 300))).numpy()
+names = [Path(f"/proc/self/task/{task}/comm").read_text().strip() for task in os.listdir("/proc/self/task")]
+print(names.count("tf_Compute"))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir() or os.cpu_count() == 1, reason="needs Linux, 2 cores")
+@pytest.mark.parametrize(("limit", "threads"), [({"LOKY_MAX_CPU_COUNT": "1"}, 1), ({}, os.cpu_count())])
+def test_tensorflow_takes_a_thread_for_each_core_of_a_containers_limit(limit: dict[str, str], threads: int) -> None:
+    """The variable stands for the limit of a cgroup, which joblib reads."""
+    around = {name: value for name, value in os.environ.items() if not name.startswith("TF_NUM_")} | limit
+    command = [sys.executable, "-c", THREADS]
+    done = subprocess.run(command, env=around, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.splitlines()[-1]) == threads

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -145,6 +146,17 @@ def test_parameter_servers_train_and_survive_the_loss_of_a_worker_and_of_a_serve
     assert last < first / 2
     assert len(list((tmp_path / "d").glob("shot-*"))) == len(shots)
     assert chief["epochs"][0]["loss"] == pytest.approx(alone["epochs"][0]["loss"], rel=0.3)
+
+
+def test_parameter_servers_stay_until_the_chief_has_saved_when_the_whole_job_is_asked_to_stop(
+    dataset: Path, tmp_path: Path
+) -> None:
+    everybody = ("ps-0", "worker-0", "worker-1", "chief-0")
+    shots = [["chief-0", 2, 2, "SIGTERM", victim] for victim in everybody]
+    trained(tmp_path / "d", dataset, {"Chief": 1, "Worker": 2, "PS": 1}, shots=shots, epochs=3, early_stopping=None)
+    assert len(list((tmp_path / "d").glob("shot-*"))) == len(shots)
+    said = (tmp_path / "d" / "logs" / "chief-0.log").read_text()
+    assert re.search(r"asked to stop after \d of 4 steps of epoch [23]; all is saved", said), said
 
 
 def test_a_step_that_was_handed_out_is_no_progress_until_a_worker_has_taken_it(dataset: Path) -> None:

@@ -1,7 +1,10 @@
 """Replicas meet before they train: who is there, who is missing, and what happens when somebody dies."""
 
 import json
+import shutil
 import socket
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -175,6 +178,41 @@ def test_a_leader_that_hangs_while_it_prepares_is_not_waited_for_for_ever(monkey
     with socket.create_server(("", int(port))), pytest.raises(PeerLost, match="worker-0 cannot be reached") as caught:
         attend(Team(leader.cluster, "worker", 1), 1.0)  # the kernel of a process that was stopped answers, too
     assert caught.value.exit_code == 200
+
+
+NETWORK_GONE = """
+import os, subprocess, threading, time
+from parak8s import rendezvous
+from parak8s.team import Team
+
+rendezvous.BEAT_S, rendezvous.SILENT_S = 0.5, 3.0
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+team = Team({"worker": ("127.0.0.1:2222", "127.0.0.1:2223")}, "worker", 0)
+with rendezvous.Meeting(team) as meeting:
+    threading.Thread(target=rendezvous.attend, args=(Team(team.cluster, "worker", 1), 600.0), daemon=True).start()
+    with meeting._changed:
+        assert meeting._changed.wait_for(meeting._complete, 20)
+    subprocess.run(["ip", "link", "set", "lo", "down"], check=True)
+    until = time.monotonic() + 60
+    while meeting._complete() and time.monotonic() < until:
+        time.sleep(0.1)
+    print("present" if meeting._complete() else "noticed", flush=True)
+    os._exit(0)
+"""
+IN_A_NETWORK_OF_ITS_OWN = ["unshare", "--net", "--map-root-user"]
+
+
+def may_have_a_network() -> bool:
+    if not (shutil.which("unshare") and shutil.which("ip")):
+        return False
+    return subprocess.run([*IN_A_NETWORK_OF_ITS_OWN, "ip", "link"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not may_have_a_network(), reason="needs unshare, ip, and the right to a network of its own")
+def test_a_member_whose_machine_is_gone_is_missed_although_signs_of_life_are_sent_to_it() -> None:
+    command = [*IN_A_NETWORK_OF_ITS_OWN, sys.executable, "-c", NETWORK_GONE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "noticed\n"), done.stderr
 
 
 @pytest.mark.parametrize("noise", [b"", b"GET / HTTP/1.1\r\n\r\n", b"[]\n", b'{"name"', b"\xff\xfe\n"])

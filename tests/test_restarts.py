@@ -23,7 +23,7 @@ from parak8s.rendezvous import PeerLost, PeerMissing
 from parak8s.restarts import counted
 from parak8s.steps.pretrained import as_begun
 from parak8s.tfjobs import local
-from parak8s.training.interruption import Interrupted
+from parak8s.training.interruption import Interrupted, termination
 from tfjob_case import PATIENCE_S
 
 TEXT = """
@@ -135,6 +135,19 @@ def test_to_be_asked_to_stop_counts_for_nothing(layout: Layout) -> None:
     assert not is_given_up(layout, point())
 
 
+def test_a_training_that_is_asked_to_stop_and_loses_a_peer_before_it_can_counts_for_nothing(layout: Layout) -> None:
+    def training() -> None:
+        with counted(layout, point()), termination() as asked:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert asked()
+            raise PeerLost("ps-0")
+
+    for _ in range(7):
+        with pytest.raises(PeerLost):
+            training()
+    assert not is_given_up(layout, point())
+
+
 def test_a_refused_folder_is_left_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(InputError), counted(Layout(tmp_path / "new"), point()):
         raise InputError("no such source")
@@ -205,6 +218,15 @@ def test_the_leader_of_a_job_counts_its_starts_before_it_loads_tensorflow(worker
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     assert f"parak8s: {layout.root}: started 7 times in a row" in done.stderr
+
+
+def test_a_training_without_a_certificate_is_not_certified_afterwards(tmp_path: Path) -> None:
+    (tmp_path / "training").mkdir()
+    (tmp_path / "run.json").write_text("{}")
+    command = [sys.executable, "-m", "parak8s.cli", "replica", TEXT, "-o", str(tmp_path), "--certify"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert f"{tmp_path}: was trained without --certify; give another folder with -o" in done.stderr
 
 
 def test_a_job_that_may_not_start_again_counts_nothing(layout: Layout) -> None:

@@ -229,6 +229,7 @@ def test_every_key_of_compute_reaches_the_job() -> None:
     assert template["imagePullSecrets"] == [{"name": "pull"}]
     assert template["tolerations"] == [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}]
     assert (template["priorityClassName"], template["terminationGracePeriodSeconds"]) == ("high", 30)
+    assert template["activeDeadlineSeconds"] == 7200
     assert {template["securityContext"][key] for key in ("runAsUser", "runAsGroup", "fsGroup")} == {2000}
 
 
@@ -245,6 +246,12 @@ def test_the_platform_may_choose_the_user() -> None:
 )
 def test_a_job_in_a_queue_of_kueue_is_created_suspended(overrides: tuple[str, ...], suspended: bool | None) -> None:
     assert job(*overrides)["spec"]["runPolicy"].get("suspend") is suspended
+
+
+def test_on_a_laptop_the_engine_alone_minds_the_deadline() -> None:
+    built = tfjob(experiment("compute.job.deadline_s=60"), directory="/data/runs")
+    assert built["spec"]["runPolicy"]["activeDeadlineSeconds"] == 60
+    assert "activeDeadlineSeconds" not in pod(built)
 
 
 def test_no_queue_holds_a_job_on_a_laptop() -> None:

@@ -548,6 +548,11 @@ def test_tensorboard_leaves_out_what_is_no_number(tmp_path: Path) -> None:
         (tf.errors.InternalError(None, None, "NCCL: remote process exited or there was a network error"), True),
         (tf.errors.UnknownError(None, None, "CUDNN_STATUS_EXECUTION_FAILED in cudnn_dnn.cc"), False),
         (tf.errors.InternalError(None, None, "Failed to allocate scratch memory"), False),
+        (
+            tf.errors.InvalidArgumentError(None, None, "Unable to find the relevant tensor remote_handle: Op ID: 3"),
+            True,
+        ),
+        (tf.errors.InvalidArgumentError(None, None, "Incompatible shapes: [31,3] vs. [30,3]"), False),
         (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"), False),
     ],
 )

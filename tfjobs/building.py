@@ -50,7 +50,11 @@ def _built(
     checks.refuse_reserved(compute)
     labels = {"app.kubernetes.io/name": "parak8s", "app.kubernetes.io/instance": experiment.name}
     command = ("parak8s", "replica", literal(text), "--output", literal(directory), *(["--certify"] * certify))
-    pods = Pods(compute, command, labels, IN_A_POD | database(experiment) if on_cluster else {})
+    pods = (
+        Pods(compute, command, labels, IN_A_POD | database(experiment), compute.job.deadline_s)
+        if on_cluster
+        else Pods(compute, command, labels, {})
+    )
     queue = {QUEUE_LABEL: compute.job.queue} if compute.job.queue and on_cluster else {}
     job = TFJob(
         metadata=Metadata(name=name, namespace=namespace, labels={**labels, **queue}),

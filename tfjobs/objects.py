@@ -183,6 +183,7 @@ class PodSpec(AnyPod):
     """PodSpec. It has no restartPolicy: the operator overwrites it by that of the replica, with a warning."""
 
     containers: tuple[Container, ...]
+    active_deadline_seconds: Count | None = None
 
 
 class PodTemplate(Part):

@@ -56,12 +56,15 @@ class Pods:
         command: Of the container, as Kubernetes expands it: see :func:`literal`.
         labels: Of every pod, beside those that the operator adds.
         variables: Of every container, where ``compute`` does not set them.
+        deadline_s: Of a pod. The operator looks at that of the job only when something happens, such as the end of a
+            pod; a job that hangs would outlive it.
     """
 
     compute: Compute
     command: tuple[str, ...]
     labels: dict[str, str]
     variables: Mapping[str, str]
+    deadline_s: int | None = None
 
     def template(self, role: Role) -> PodTemplate:
         """Return the template of a role."""
@@ -72,6 +75,7 @@ class Pods:
         compute, chosen = self.compute, has_chosen_nodes(role, self.compute)
         return PodSpec(
             containers=(self._container(role),),
+            active_deadline_seconds=self.deadline_s,
             volumes=_volumes(role, compute),
             security_context=_security(compute.job.user),
             service_account_name=compute.service_account,

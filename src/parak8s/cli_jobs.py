@@ -71,9 +71,10 @@ def distribute(
     if wait or delete_on_stop or name or context or namespace:
         raise InputError("--wait, --delete-on-stop, --name, --context and --namespace go with --engine tfjob")
     layout = _run_here(experiment, output, certify=certify)
-    certificate = layout.training / "certificate.json"
-    if certify and not console.print_certificate(certificate):
-        raise EnvironmentFault(f"many workers did not train what one trains; {certificate} has the losses side by side")
+    if certify and not console.print_certificate(layout.certificate):
+        raise EnvironmentFault(
+            f"many workers did not train what one trains; {layout.certificate} has the losses side by side"
+        )
     conclude(layout, judged=True)
 
 
@@ -101,6 +102,7 @@ def _refuse_uncertifiable(experiment: "Experiment") -> None:
 def _run_here(experiment: "Experiment", output: Path | None, *, certify: bool) -> "Layout":
     """Run the job on this machine, in one directory; return where everything lies."""
     from parak8s import claims, files
+    from parak8s.replica import refuse_late_certificate
     from parak8s.run import place
     from parak8s.steps.pretrained import pinned
     from parak8s.tfjobs import local
@@ -111,8 +113,8 @@ def _run_here(experiment: "Experiment", output: Path | None, *, certify: bool) -
     _, _, layout = place(experiment, output)
     claims.refuse_foreign(layout)
     claims.refuse_busy(layout)
-    if certify and layout.training.is_dir() and not (layout.training / "certificate.json").is_file():
-        raise InputError(f"{layout.root}: was trained without --certify; give another folder with -o")
+    if certify:
+        refuse_late_certificate(layout)
     job = tfjob(experiment, directory=str(layout.root.absolute()), certify=certify)
     record = layout.root / "tfjob.json"
     layout.starts.unlink(missing_ok=True)  # those of an earlier job
@@ -259,7 +261,7 @@ def _tell_outcome(output: Path, *, certify: bool) -> None:
     team, layout = Team.from_environment(), Layout(output)
     if team is not None and not team.leads:
         return
-    told = {layout.gate / "verdict.json": REFUSAL} | ({layout.training / "certificate.json": UNLIKE} if certify else {})
+    told = {layout.gate / "verdict.json": REFUSAL} | ({layout.certificate: UNLIKE} if certify else {})
     for path, words in told.items():
         if path.is_file() and not files.read_json(path)["passed"]:
             typer.echo(words)

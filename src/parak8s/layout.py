@@ -41,6 +41,11 @@ class Layout:
         return self.root / "training"
 
     @property
+    def certificate(self) -> Path:
+        """How far many workers are from one, with ``--certify``."""
+        return self.training / "certificate.json"
+
+    @property
     def model(self) -> Path:
         """``model.keras`` (raw batch -> probabilities) and ``saved_model/1/``."""
         return self.root / "model"

@@ -193,7 +193,7 @@ def wait_for(addresses: Mapping[str, str], within_s: float) -> None:
     """
     started, missing = time.monotonic(), dict(addresses)
     while missing:
-        missing = {name: address for name, address in missing.items() if not _listens(address)}
+        missing = {name: address for name, address in missing.items() if not listens(address)}
         if missing and time.monotonic() - started > within_s:
             raise PeerMissing(
                 f"{', '.join(sorted(missing))} did not come within {within_s:g} s; look at the pods' events and logs"
@@ -201,7 +201,8 @@ def wait_for(addresses: Mapping[str, str], within_s: float) -> None:
         time.sleep(PAUSE_S if missing else 0)
 
 
-def _listens(address: str) -> bool:
+def listens(address: str) -> bool:
+    """Return whether somebody accepts connections at ``HOST:PORT``."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=TALK_S).close()
@@ -217,9 +218,15 @@ def _receive(connection: socket.socket) -> Any:
 
 
 def _keep_alive(connection: socket.socket) -> None:
-    """Let the kernel notice within about a minute that the other machine is gone."""
+    """Let the kernel notice within about a minute that the other machine is gone: it asks where nothing is sent.
+
+    Where something was sent, a sign of life, it does not ask, and would wait a quarter of an hour for the answer.
+    """
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 4)):
+    gone_ms = round(1000 * SILENT_S)
+    for option, value in (
+        ("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", gone_ms)
+    ):  # fmt: skip
         if hasattr(socket, option):  # not on every system
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from parak8s import files, provenance
 from parak8s.claims import HELD_S, refuse_foreign
 from parak8s.components.configuration import refuse_lost_tracking
+from parak8s.errors import InputError
 from parak8s.experiment import Experiment
 from parak8s.layout import Layout
 from parak8s.rendezvous import Meeting, attend
@@ -56,10 +57,22 @@ def take_part(
     if not train_only:  # then nothing is told to MLflow
         refuse_lost_tracking(experiment)
         refuse_foreign(layout)
+    if certify:
+        refuse_late_certificate(layout)
     with counted(layout, experiment):
         if team is not None:
             determinism.prepare(experiment, together=True)
         _lead(team, experiment, layout, narrator, observers, train_only, certify)
+
+
+def refuse_late_certificate(layout: Layout) -> None:
+    """Refuse to certify what was trained without: the two trainings must begin alike, and with the same code.
+
+    Raises:
+        InputError: The folder holds a whole training without a certificate.
+    """
+    if layout.training.is_dir() and not layout.certificate.is_file():
+        raise InputError(f"{layout.root}: was trained without --certify; give another folder with -o")
 
 
 def join(team: Team, experiment: Experiment, training: Path) -> None:

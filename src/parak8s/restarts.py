@@ -7,17 +7,15 @@ the leader does, in the folder that all starts see. The count begins anew with e
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from parak8s import files, provenance
 from parak8s.errors import FAILED, EnvironmentFault
 from parak8s.experiment.compute import RESTARTS_EACH
 from parak8s.layout import Layout
 from parak8s.rendezvous import PeerMissing
-from parak8s.training.interruption import Interrupted
+from parak8s.training.interruption import Interrupted, told_first
 
 if TYPE_CHECKING:
     from parak8s.experiment import Experiment
@@ -59,7 +57,7 @@ def counted(layout: Layout, experiment: Experiment) -> Iterator[None]:
         files.write_json(layout.starts, {"headway": headway, "starts": starts})
 
     note(fruitless + 1)
-    with _unless_asked_to_stop(lambda: note(fruitless)):
+    with told_first(lambda: note(fruitless)):
         try:
             yield
         except (PeerMissing, Interrupted):
@@ -70,25 +68,6 @@ def counted(layout: Layout, experiment: Experiment) -> Iterator[None]:
                 _forget(layout)
             raise
     _forget(layout)
-
-
-@contextlib.contextmanager
-def _unless_asked_to_stop(take_back: Callable[[], None]) -> Iterator[None]:
-    """Call ``take_back`` when SIGTERM comes in the block, before whoever listens otherwise hears of it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def heard(number: int, _frame: Any) -> None:
-        take_back()
-        signal.signal(number, before)
-        signal.raise_signal(number)
-
-    before = signal.signal(signal.SIGTERM, heard)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _forget(layout: Layout) -> None:

@@ -54,11 +54,13 @@ def train(
     from parak8s.training import distribution
     from parak8s.training.tensorboard import TensorBoard
 
+    leads = together is None or together.team.leads
+    # Reading every file again may take long: before the replicas meet, and once for all of them.
+    manifest = prepared.verify(dataset) if leads else prepared.read_manifest(dataset)
     with distribution.strategy(experiment, dataset, training, together, kind) as (strategy, watching):
-        leads = together is None or together.team.leads
         boards = [TensorBoard(training)] if experiment.training.tensorboard and leads else []
         told: list[Observer] = [*watching, *boards, *observers]
-        outcome, history, model = _fitted(experiment, dataset, training, told, strategy, start)
+        outcome, history, model = _fitted(experiment, dataset, manifest, training, told, strategy, start)
     if leads:
         model.save(training / "model.keras")
         files.write_json(training / "history.json", history)
@@ -70,6 +72,7 @@ def train(
 def _fitted(
     experiment: Experiment,
     dataset: Path,
+    manifest: prepared.Manifest,
     training: Path,
     observers: Sequence[Observer],
     strategy: tf.distribute.Strategy,
@@ -80,7 +83,6 @@ def _fitted(
     from parak8s.models import backbones
     from parak8s.training.fitting import fit
 
-    manifest = prepared.verify(dataset)
     loader = data.loader(experiment.data.loader, experiment.data.options)
     weights = class_weights(experiment, manifest)
     batch_size, seed = experiment.data.batch_size * experiment.training.scaling.factor, experiment.seed

@@ -21,6 +21,7 @@ def prepare(experiment: Experiment, *, together: bool = False) -> None:
     """
     if together and experiment.reproducibility == "strict":
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    _within_limits()
     with _native_chatter_hidden():
         import keras
         import tensorflow as tf
@@ -32,6 +33,15 @@ def prepare(experiment: Experiment, *, together: bool = False) -> None:
     keras.utils.set_random_seed(experiment.seed)
     if experiment.reproducibility == "strict":
         tf.config.experimental.enable_op_determinism()
+
+
+def _within_limits() -> None:
+    """Let TensorFlow take as many threads as a container may use cores: it counts those of the machine."""
+    from joblib import cpu_count  # knows of cgroups, as Python does not
+
+    if (cores := cpu_count()) < (os.cpu_count() or 1):
+        for kind in ("INTRA", "INTER"):
+            os.environ.setdefault(f"TF_NUM_{kind}OP_THREADS", str(cores))
 
 
 @contextlib.contextmanager

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from parak8s.errors import InputError
+from parak8s.rendezvous import listens
 from parak8s.training.draws import Rows
+from parak8s.training.interruption import termination
 
 if TYPE_CHECKING:
     from parak8s.experiment import Compute
@@ -60,6 +62,9 @@ def _resolver(team: Team) -> tf.distribute.cluster_resolver.ClusterResolver:
 def serve(team: Team, gpus: int = 0) -> None:
     """Do what the chief says, as one of its workers or parameter servers, until the process is ended.
 
+    When a whole job is asked to stop (SIGTERM), the chief still needs the weights that lie here to save them: this one
+    ends when the chief is gone. Where the chief goes on, it does so until it is killed.
+
     Args:
         team: The replicas of the job.
         gpus: That a worker uses; parameter servers use none.
@@ -69,8 +74,9 @@ def serve(team: Team, gpus: int = 0) -> None:
     tf.distribute.Server(
         tf.train.ClusterSpec(cluster), job_name=team.role, task_index=team.index, protocol="grpc", start=True
     )
-    while True:  # Server.join would hear no signal
-        time.sleep(1)
+    with termination() as asked:  # Server.join would hear no signal
+        while not (asked() and not listens(team.address_of(team.leader))):
+            time.sleep(1)
 
 
 def refuse_unshared(examples: int, batch_size: int, devices: int) -> None:

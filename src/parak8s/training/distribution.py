@@ -26,13 +26,17 @@ if TYPE_CHECKING:
 
 LOST = tuple(
     getattr(tf.errors, f"{name}Error")
-    for name in ("Aborted", "Cancelled", "DeadlineExceeded", "Internal", "Unavailable", "Unknown")
+    for name in ("Aborted", "Cancelled", "DeadlineExceeded", "Internal", "InvalidArgument", "Unavailable", "Unknown")
 )
-"""What TensorFlow says when a peer does not answer, or no longer."""
+"""What TensorFlow says when a peer does not answer, or no longer, or was started anew in the meantime."""
 LATE_S = 90.0
 """How long a network file system may show an old state: NFS looks again after 60 s by default (acdirmax)."""
 _OF_ANYTHING = (tf.errors.InternalError, tf.errors.UnknownError)
 _OF_PEERS = re.compile(r"collective|connection|coordination|grpc|nccl|peer|remote|socket", re.IGNORECASE)
+_STARTED_ANEW = re.compile(
+    "unable to find the relevant tensor remote_handle|unable to find a context_id|primary device is not remote",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,8 @@ def strategy(
 
 def is_loss(error: tf.errors.OpError) -> bool:
     """Return whether TensorFlow speaks of another replica, not of a fault that every new start would meet again."""
+    if isinstance(error, tf.errors.InvalidArgumentError):
+        return bool(_STARTED_ANEW.search(error.message))
     return isinstance(error, LOST) and (not isinstance(error, _OF_ANYTHING) or bool(_OF_PEERS.search(error.message)))
 
 

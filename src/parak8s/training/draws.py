@@ -8,6 +8,7 @@ TensorFlow's stateless draws, on which those of Keras rest, are made for the who
 from __future__ import annotations
 
 import contextlib
+import inspect
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,7 +33,11 @@ class Rows:
 
 
 _here = threading.local()  # MirroredStrategy traces each replica in a thread of its own
-SHAPED = ("stateless_normal", "stateless_truncated_normal", "stateless_uniform")
+DRAWS = tuple(
+    f"stateless_{name}"
+    for name in ("binomial", "categorical", "gamma", "normal", "poisson", "truncated_normal", "uniform")
+)
+PARAMETERS = ("alpha", "beta", "counts", "lam", "logits", "maxval", "mean", "minval", "probs", "stddev")
 
 
 @contextlib.contextmanager
@@ -48,7 +53,7 @@ def of_the_whole_batch(rows: Rows) -> Iterator[None]:
 @contextlib.contextmanager
 def shared() -> Iterator[None]:
     """Let :func:`of_the_whole_batch` have its effect in this block, in all threads."""
-    before = {name: getattr(tf.random, name) for name in SHAPED}
+    before = {name: getattr(tf.random, name) for name in DRAWS}
     dropout = tf.nn.experimental.stateless_dropout
     try:
         for name, draw in before.items():
@@ -62,13 +67,30 @@ def shared() -> Iterator[None]:
 
 
 def _for_all_rows(draw: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
-    def drawn(shape: Any, *arguments: Any, **settings: Any) -> tf.Tensor:
-        rows = getattr(_here, "rows", None)
+    signature = inspect.signature(draw)
+
+    def drawn(*arguments: Any, **settings: Any) -> tf.Tensor:
+        rows, given = getattr(_here, "rows", None), signature.bind(*arguments, **settings).arguments
+        shape = given["shape"] if "shape" in given else tf.shape(given["logits"])
         if rows is None or not _is_share(shape, rows):
-            return draw(shape, *arguments, **settings)
-        return draw(_of_all(shape, rows), *arguments, **settings)[rows.start : rows.stop]
+            return draw(*arguments, **settings)
+        given = {name: _for_others_too(value, rows) if name in PARAMETERS else value for name, value in given.items()}
+        if "shape" in given:
+            given["shape"] = _of_all(shape, rows)
+        return draw(**given)[rows.start : rows.stop]
 
     return drawn
+
+
+def _for_others_too(parameter: Any, rows: Rows) -> Any:
+    """Return a distribution's parameter for the whole batch, where there is one for each row of the share.
+
+    What is drawn for a row depends on its place and on its own parameter; those of other rows may be any.
+    """
+    parameter = tf.convert_to_tensor(parameter)
+    if not parameter.shape.rank or parameter.shape[0] != rows.stop - rows.start:
+        return parameter
+    return tf.gather(parameter, tf.clip_by_value(tf.range(rows.total) - rows.start, 0, rows.stop - rows.start - 1))
 
 
 def _dropout_for_all_rows(dropout: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:

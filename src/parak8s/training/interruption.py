@@ -23,6 +23,33 @@ class Interrupted(EnvironmentFault):
         )
 
 
+_told: list[Callable[[], None]] = []
+
+
+@contextlib.contextmanager
+def told_first(hear: Callable[[], None]) -> Iterator[None]:
+    """Call ``hear`` whenever SIGTERM comes in the block, before whoever else listens, :func:`termination` too.
+
+    Outside of the main thread Python lets nobody listen: then nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def heard(number: int, _frame: FrameType | None) -> None:
+        hear()
+        signal.signal(number, before)
+        signal.raise_signal(number)
+
+    before = signal.signal(signal.SIGTERM, heard)
+    _told.append(hear)
+    try:
+        yield
+    finally:
+        _told.remove(hear)
+        signal.signal(signal.SIGTERM, before)
+
+
 @contextlib.contextmanager
 def termination() -> Iterator[Callable[[], bool]]:
     """Yield what tells whether SIGTERM came; a second one ends the process as ever.
@@ -35,6 +62,8 @@ def termination() -> Iterator[Callable[[], bool]]:
         return
 
     def note(_number: int, _frame: FrameType | None) -> None:
+        for hear in _told:
+            hear()
         came.set()
         signal.signal(signal.SIGTERM, before)
 

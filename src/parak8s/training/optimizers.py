@@ -20,6 +20,8 @@ def make_optimizer(spec: Training, steps_per_epoch: int) -> keras.optimizers.Opt
             arguments[name] = getattr(settings, name)
     kinds = {"adam": "Adam", "adamw": "AdamW", "nadam": "Nadam", "rmsprop": "RMSprop", "sgd": "SGD", "lion": "Lion"}
     optimizer = getattr(keras.optimizers, kinds[settings.name])(**arguments)
+    if not hasattr(optimizer, "_all_reduce_sum_gradients"):  # else every gradient would count once for each device
+        raise NotImplementedError(f"Keras {keras.__version__} adds gradients up elsewhere; install keras 3.15")
     optimizer._all_reduce_sum_gradients = list
     if spec.precision == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(optimizer)
