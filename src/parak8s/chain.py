@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parak8s import files, provenance
+from parak8s.apart import apart
 from parak8s.errors import EnvironmentFault, InputError
 from parak8s.experiment import Experiment
 from parak8s.layout import Layout
@@ -58,7 +59,10 @@ class Step:
 def _ingest(context: Context, folder: Path) -> str:
     from parak8s.steps.ingest import ingest
 
-    manifest = ingest(context.experiment, folder)
+    if context.together is None:
+        manifest = ingest(context.experiment, folder)
+    else:
+        manifest = apart(ingest, context.experiment, folder)
     if manifest.digest != context.digest:
         raise InputError(f"the source changed while it was read: {context.digest} became {manifest.digest}; run again")
     counts = (f"{values['examples']:,} {name}" for name, values in manifest.splits.items())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from parak8s import claims, files, provenance
+from parak8s.apart import apart
 from parak8s.chain import STEPS, Context, Step, conclude
 from parak8s.errors import EnvironmentFault, InputError
 from parak8s.experiment import Experiment, flatten
@@ -58,7 +59,7 @@ def run(
     from parak8s.tracking import Tracker
 
     experiment = pinned(experiment)
-    digest, fingerprint, layout = place(experiment, root)
+    digest, fingerprint, layout = place(experiment, root, of_job=together is not None)
     context = Context(experiment, layout, digest, fingerprint, Tracker(experiment), observers, together)
     claim = claims.Claim(layout, experiment, fingerprint, digest)
     with claim.held(
@@ -77,11 +78,17 @@ def run(
     return layout
 
 
-def place(experiment: Experiment, root: Path | None) -> tuple[str, str, Layout]:
-    """Return the digest of the data, the fingerprint and the directory of a run; ``root`` None stands for its own."""
+def place(experiment: Experiment, root: Path | None, *, of_job: bool = False) -> tuple[str, str, Layout]:
+    """Return the digest of the data, the fingerprint and the directory of a run; ``root`` None stands for its own.
+
+    Args:
+        experiment: What to run.
+        root: The run's directory.
+        of_job: This process will train with others.
+    """
     from parak8s.steps.ingest import identify
 
-    digest = identify(experiment)[1]
+    _, digest = apart(identify, experiment) if of_job else identify(experiment)
     fingerprint = provenance.fingerprint(experiment, digest)
     return digest, fingerprint, Layout(root or Path("runs") / experiment.name / fingerprint)
 

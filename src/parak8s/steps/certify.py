@@ -1,9 +1,9 @@
 """After a training of many workers: trains one worker on the same batches, and says how far the two are apart.
 
 That one worker computes each batch in as many shares as there were devices, and adds them up. So the two have the same
-arithmetic, and with two shares the same bits: whatever differs was done by the distribution. A worker that computes a
-batch in one piece adds up in another order; the first epoch then agrees to 1e-7, but a training is chaotic, and after
-some epochs of hundreds of steps the last bit shows in the third digit.
+arithmetic, and with two shares the same bits, but for a last one now and then: whatever else differs was done by the
+distribution. A worker that computes a batch in one piece adds up in another order; the first epoch then agrees to 1e-7,
+but a training is chaotic, and after some epochs of hundreds of steps the last bit shows in the third digit.
 """
 
 from __future__ import annotations
