@@ -9,7 +9,7 @@ import yaml
 
 from cluster_case import home_of_its_own  # noqa: F401
 from kubernetes_server import KubernetesServer, Moment, kubernetes_server, pod, status
-from parak8s import cli_jobs
+from parak8s import cli_replica
 from terminal import Terminal
 
 EXPERIMENT = """
@@ -156,9 +156,9 @@ def test_the_leader_says_what_was_refused(
     for path, passed in (("gate/verdict.json", gate), ("training/certificate.json", certificate)):
         (tmp_path / path).parent.mkdir()
         (tmp_path / path).write_text(json.dumps({"passed": passed}))
-    cli_jobs._tell_outcome(tmp_path, certify=True)
+    cli_replica._tell_outcome(tmp_path, certify=True)
     refused = [] if gate else ["the gate said no; its reasons are in gate/verdict.json"]
     unlike = "many workers did not train what one trains; training/certificate.json has the losses side by side"
     assert capsys.readouterr().out.splitlines() == refused + ([] if certificate else [unlike])
-    cli_jobs._tell_outcome(tmp_path, certify=False)
+    cli_replica._tell_outcome(tmp_path, certify=False)
     assert capsys.readouterr().out.splitlines() == refused

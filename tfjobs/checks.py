@@ -108,12 +108,7 @@ def refuse_missing_code(experiment: Experiment, what: str = "a TFJob") -> None:
 
 def refuse_lost_tracking(experiment: Experiment) -> None:
     """Refuse an SQLite file that is gone with its pod. Where no address is written, the pod looks for one."""
-    from parak8s.tracking.connection import sqlite_file  # NumPy comes with it
+    from parak8s.tracking.placement import refuse_lost  # NumPy comes with it
 
-    uri = experiment.tracking.uri
-    file = sqlite_file(uri) if uri else None
-    if file and not any(lies_in(str(file), volume.path) for volume in experiment.compute.volumes):
-        raise InputError(
-            f"tracking.uri {uri}: a file that is lost with its pod; write the address of your MLflow server, or put it "
-            "on one of compute.volumes"
-        )
+    if experiment.tracking.uri:
+        refuse_lost(experiment.tracking.uri, experiment.compute)

@@ -55,10 +55,11 @@ def tune(
     from pathlib import Path
 
     from parak8s import files
-    from parak8s.components import configuration, distribution, runtime, searching
+    from parak8s.components import distribution, runtime, searching
+    from parak8s.tracking.placement import refuse_lost_here
 
     with runtime.experiment(experiment, code, overrides, name="experiment") as point:
-        configuration.refuse_lost_tracking(point)  # or it would be found after the search
+        refuse_lost_here(point)  # or it would be found after the search
         wanted = searching.counted(
             distribution.placed(point, compute, task_config), max_trials or None, parallel or None
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parak8s import cli_jobs, cli_pipelines, cli_search, cli_tune
+from parak8s import cli_jobs, cli_pipelines, cli_replica, cli_search, cli_tune
 from parak8s.cli_endings import conclude, report_error
 from parak8s.cli_pipelines import File, Overrides
 from parak8s.errors import InputError, ParaK8sError, Stopped, from_os_error
@@ -215,7 +215,7 @@ app.command("compile")(cli_pipelines.compile_)
 app.command()(cli_pipelines.submit)
 app.command()(cli_jobs.distribute)
 app.command()(cli_tune.tune)
-app.command(hidden=True)(cli_jobs.replica)
+app.command(hidden=True)(cli_replica.replica)
 cli_pipelines.manifest.command("tfjob")(cli_jobs.tfjob_manifest)
 cli_pipelines.manifest.command("katib")(cli_search.katib_manifest)
 app.add_typer(cli_pipelines.manifest, name="manifest")

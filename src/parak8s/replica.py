@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from parak8s import files, provenance
 from parak8s.claims import HELD_S, refuse_foreign
-from parak8s.components.configuration import refuse_lost_tracking
 from parak8s.errors import InputError
 from parak8s.experiment import Experiment
 from parak8s.layout import Layout
@@ -18,6 +17,7 @@ from parak8s.restarts import counted
 from parak8s.run import Narrator, run
 from parak8s.steps.pretrained import as_begun
 from parak8s.team import Team
+from parak8s.tracking.placement import refuse_lost_here
 from parak8s.training import determinism
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def take_part(
         join(team, experiment, layout.training)
         return
     if not train_only:  # then nothing is told to MLflow
-        refuse_lost_tracking(experiment)
+        refuse_lost_here(experiment)
         refuse_foreign(layout)
     if certify:
         refuse_late_certificate(layout)
