@@ -58,7 +58,7 @@ class Moment:
         status: Of the job.
         pods: See :func:`pod`.
         events: See :func:`event`.
-        gone: The job is no longer there.
+        gone: The job is no longer there; ``status`` is its last one.
         until_read: Pod whose log, as far as it is written, somebody reads before things go on.
     """
 
@@ -382,7 +382,9 @@ class _Handler(BaseHTTPRequestHandler):
             if self.kubernetes.looks < len(self.kubernetes.script):
                 name = request.query["fieldSelector"].removeprefix("metadata.name=")
                 job = self.kubernetes.jobs.get(name, {"metadata": {"name": name}})
-                yield json.dumps({"type": "MODIFIED", "object": job}) + "\n"
+                coming = self.kubernetes.script[self.kubernetes.looks]
+                change = {"type": "DELETED" if coming.gone else "MODIFIED", "object": job | {"status": coming.status}}
+                yield json.dumps(change) + "\n"
                 return
             time.sleep(0.005)
 

@@ -411,6 +411,14 @@ def test_a_job_that_somebody_deletes_is_no_success(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(("end", "code"), [("Succeeded", 0), ("Failed", 1)])
+def test_a_job_that_is_deleted_as_soon_as_it_is_over_has_ended_as_it_did(end: str, code: int, tmp_path: Path) -> None:
+    """With ``ttlSecondsAfterFinished: 0``."""
+    with kubernetes_server(script=[RUNNING, Moment(status(end), gone=True)]) as server:
+        outcome = watch(server, tmp_path)
+    assert (outcome.state, outcome.exit_code) == (end, code)
+
+
 def test_another_job_of_the_same_name_is_not_taken_for_ours(server: KubernetesServer, tmp_path: Path) -> None:
     jobs = connected(server, tmp_path)
     jobs.create(JOB)

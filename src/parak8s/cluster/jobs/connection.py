@@ -63,8 +63,8 @@ class Connection(api.Connection):
         items: list[Json] = answer["items"]
         return items
 
-    def wait_for_change(self, job: Mapping[str, Any], longest_s: float) -> None:
-        """Return when the job is no longer as it was, or after ``longest_s``.
+    def wait_for_change(self, job: Mapping[str, Any], longest_s: float) -> Json | None:
+        """Return the job when it is no longer as it was, or None after ``longest_s``; a deleted one as it last was.
 
         Whoever calls looks again either way. So a connection that breaks, a version that the server has forgotten
         (410 Gone), and the lack of the permission to watch cost only time.
@@ -82,6 +82,8 @@ class Connection(api.Connection):
             _request_timeout=(min(CONNECT_S, self.timeout_s), limit_s + self.timeout_s),
         )
         with contextlib.suppress(EnvironmentFault, InputError), contextlib.closing(changes), reaching(self.host):
-            for _ in changes:
-                return
+            for change in changes:
+                changed: Json = change["object"]
+                return changed
         time.sleep(max(0.0, longest_s - (time.monotonic() - began)))
+        return None

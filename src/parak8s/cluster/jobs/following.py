@@ -56,4 +56,4 @@ def follow(
             pause = poll_s if timeout_s is None else min(poll_s, timeout_s - (time.monotonic() - started))
             if pause <= 0:
                 raise story.late(job, timeout_s or 0)
-            connection.wait_for_change(job, pause)
+            story.hear(connection.wait_for_change(job, pause))

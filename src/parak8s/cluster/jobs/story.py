@@ -67,6 +67,11 @@ class Story:
         self.job, self.seen = job, replicas([pod for pod in pods if _owner(pod) in (None, own)])
         return job
 
+    def hear(self, job: Mapping[str, Any] | None) -> None:
+        """Remember a change of the job: with a short time to live it is gone before the next look at it."""
+        if job is not None and job["metadata"].get("uid") == self.job["metadata"]["uid"]:  # no other of that name
+            self.job = job
+
     def tell(self, job: Mapping[str, Any], seconds: float) -> None:
         """Tell what is new."""
         for replica in self.seen:
@@ -128,7 +133,9 @@ class Story:
         return Outcome(self.name, state, (refusals.failed(job), *known.values(), *unseen, *hindered), status)
 
     def deleted(self) -> Outcome:
-        """Return the outcome of a job that is gone."""
+        """Return the outcome of a job that is gone: how it ended, where that was seen."""
+        if is_over(self.job):
+            return self.outcome(self.job)
         reason = "somebody deleted it, or it ended and its runPolicy.ttlSecondsAfterFinished is over"
         return Outcome(self.name, DELETED, (reason,), self.job.get("status") or {})
 
