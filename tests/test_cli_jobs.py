@@ -140,6 +140,11 @@ def test_the_job_on_the_cluster_is_the_one_that_manifest_prints(terminal: Termin
             1,
         ),
         (FAILED, [], 1),
+        (
+            Moment(status("Succeeded", Worker={"succeeded": 2}), gone=True),
+            ["the gate said no; its reasons are in gate/verdict.json"],
+            3,
+        ),
     ],
 )
 def test_with_wait_the_outcome_is_the_exit_code(terminal: Terminal, end: Moment, said: list[str], code: int) -> None:

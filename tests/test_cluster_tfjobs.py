@@ -655,6 +655,10 @@ def test_a_job_that_nobody_takes_up_asks_for_the_operator(tmp_path: Path, monkey
             "gave way to a pod of higher priority (preempted); it is started again if the job's restart policy says so",
         ),
         (
+            pod("worker-1", "Failed", state=ended(143), reason="DeadlineExceeded", message="Pod was active"),
+            "ran longer than compute.job.deadline_s allows",
+        ),
+        (
             pod(
                 "worker-1", "Failed", state=ended(128, "StartError", 'exec: "parak8s": executable file not found')
             ),

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from joblib import cpu_count
 
 from parak8s.team import Team
 from parak8s.training.cores import share_of
@@ -84,8 +85,8 @@ print(names.count("tf_Compute"))
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self").is_dir() or os.cpu_count() == 1, reason="needs Linux, 2 cores")
-@pytest.mark.parametrize(("limit", "threads"), [({"LOKY_MAX_CPU_COUNT": "1"}, 1), ({}, os.cpu_count())])
+@pytest.mark.skipif(not Path("/proc/self").is_dir() or cpu_count() == 1, reason="needs Linux, 2 cores")
+@pytest.mark.parametrize(("limit", "threads"), [({"LOKY_MAX_CPU_COUNT": "1"}, 1), ({}, cpu_count())])
 def test_tensorflow_takes_a_thread_for_each_core_of_a_containers_limit(limit: dict[str, str], threads: int) -> None:
     """The variable stands for the limit of a cgroup, which joblib reads."""
     around = {name: value for name, value in os.environ.items() if not name.startswith("TF_NUM_")} | limit

@@ -20,7 +20,7 @@ TEAM = {"cluster": {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}, "task": {"type": 
 EXPERIMENT = Experiment(
     name="test", data=Data(loader="ecg", source="synthetic://ecg"), model=ModelSpec(builder="deep_cnn")
 )
-NEW = {"epochs": 0, "paused_at": [None, None]}
+NEW = {"dataset": None, "epochs": 0, "paused_at": [None, None]}
 """What a training's folder remembers at the beginning."""
 
 
@@ -51,11 +51,16 @@ def test_a_worker_that_sees_another_folder_than_the_leader_is_refused(
 
 
 def test_a_folder_may_show_late_what_the_leader_wrote(tmp_path: Path) -> None:
-    assert state_of(tmp_path) == NEW
-    wanted = {**NEW, "epochs": 2}
-    late = threading.Timer(0.5, train_until, (2, tmp_path))
+    assert state_of(tmp_path, tmp_path) == NEW
+    wanted = {**NEW, "dataset": "2d711642b726", "epochs": 2}  # printf x | sha256sum
+
+    def written() -> None:
+        (tmp_path / "manifest.json").write_text("x")
+        train_until(2, tmp_path)
+
+    late = threading.Timer(0.5, written)
     late.start()
-    assert seen_in_time(tmp_path, wanted) == wanted
+    assert seen_in_time(tmp_path, tmp_path, wanted) == wanted
     late.join()
 
 

@@ -15,13 +15,21 @@ LOGITS = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
 DRAWN: dict[str, Callable[[slice], Any]] = {
     "normal": lambda rows: keras.random.normal((_size(rows), 3), seed=1),
     "normal around each row's own mean": lambda rows: tf.random.stateless_normal((_size(rows), 3), [1, 2], RATES[rows]),
+    "normal of a half": lambda rows: keras.random.normal((_size(rows), 3), mean=0, stddev=1, dtype="float16", seed=1),
+    "normal around each column's own mean": lambda rows: tf.random.stateless_normal(
+        (_size(rows), 3), [1, 2], np.array([0, 5, 9], np.float32)
+    ),
     "truncated_normal": lambda rows: keras.random.truncated_normal((_size(rows), 3), seed=1),
     "uniform": lambda rows: keras.random.uniform((_size(rows), 3), seed=1),
     "randint": lambda rows: keras.random.randint((_size(rows), 3), 0, 100, seed=1),
+    "randint of eight bits": lambda rows: keras.random.randint((_size(rows), 3), 0, 100, dtype="uint8", seed=1),
+    "bits": lambda rows: tf.random.stateless_uniform((_size(rows), 3), [1, 2], None, None, tf.uint32),
     "dropout": lambda rows: keras.random.dropout(RATES[rows], 0.5, seed=1),
     "gamma": lambda rows: keras.random.gamma((_size(rows), 3), 2.0, seed=1),
     "gamma with each row's own shape": lambda rows: tf.random.stateless_gamma((_size(rows), 3), [1, 2], RATES[rows]),
     "beta": lambda rows: keras.random.beta((_size(rows), 3), 2.0, 3.0, seed=1),
+    "gamma of whole numbers": lambda rows: keras.random.gamma((_size(rows), 3), 2, seed=1),
+    "binomial of whole numbers": lambda rows: keras.random.binomial((_size(rows), 3), 20, 0.4, seed=1),
     "binomial": lambda rows: keras.random.binomial((_size(rows), 3), 20.0, 0.4, seed=1),
     "poisson": lambda rows: tf.random.stateless_poisson((_size(rows), 3), [1, 2], RATES[rows]),
     "categorical": lambda rows: keras.random.categorical(LOGITS[rows], 5, seed=1),

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import pytest
 
+from parak8s.errors import EnvironmentFault
 from parak8s.experiment import Optimizer, Schedule, Training
 from parak8s.training.optimizers import WarmupThenDecay, learning_rate_at, make_optimizer, schedule
 
@@ -88,3 +89,11 @@ def test_larger_batches_have_the_learning_rate_that_the_file_names(kind: Any, ti
     assert learning_rate_at(make_optimizer(spec, 10)) == pytest.approx(0.01 * times)
     warming = spec.model_copy(update={"schedule": Schedule(warmup_epochs=1)})
     assert float(schedule(warming, 10)(9)) == pytest.approx(0.01 * times)  # type: ignore[operator]
+
+
+def test_a_keras_that_would_add_gradients_up_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """N devices would train with N times the gradient, and nobody would notice under Adam."""
+    owner = next(each for each in keras.optimizers.Adam.__mro__ if "_all_reduce_sum_gradients" in vars(each))
+    monkeypatch.delattr(owner, "_all_reduce_sum_gradients")
+    with pytest.raises(EnvironmentFault, match=r"adds gradients up otherwise than 3\.15; install keras 3\.15"):
+        make_optimizer(Training(), 10)

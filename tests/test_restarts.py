@@ -23,7 +23,7 @@ from parak8s.rendezvous import PeerLost, PeerMissing
 from parak8s.restarts import counted
 from parak8s.steps.pretrained import as_begun
 from parak8s.tfjobs import local
-from parak8s.training.interruption import Interrupted, termination
+from parak8s.training.interruption import Interrupted, termination, told_first
 from tfjob_case import PATIENCE_S
 
 TEXT = """
@@ -146,6 +146,19 @@ def test_a_training_that_is_asked_to_stop_and_loses_a_peer_before_it_can_counts_
         with pytest.raises(PeerLost):
             training()
     assert not is_given_up(layout, point())
+
+
+def test_a_full_disk_does_not_keep_a_training_from_stopping(layout: Layout) -> None:
+    def cannot_write() -> None:
+        raise OSError(28, "No space left on device")
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # whoever hears of it after the training
+    try:
+        with told_first(cannot_write), termination() as asked:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert asked()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_refused_folder_is_left_as_it_was(tmp_path: Path) -> None:

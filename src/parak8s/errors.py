@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 DONE, FAILED, BAD_INPUT, GATE_REFUSED = 0, 1, 2, 3
 """Exit codes of the command line."""
@@ -59,10 +60,14 @@ class ExperimentError(InputError):
     """An experiment file with all its mistakes."""
 
     def __init__(self, name: str, mistakes: Collection[Mistake]) -> None:
-        self.mistakes = tuple(mistakes)
+        self.name, self.mistakes = name, tuple(mistakes)
         count = "1 mistake" if len(self.mistakes) == 1 else f"{len(self.mistakes)} mistakes"
         more = [f"and {len(self.mistakes) - SHOWN} more"] if len(self.mistakes) > SHOWN else []
         super().__init__("\n  ".join([f"{name}: {count}", *map(str, self.mistakes[:SHOWN]), *more]))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, tuple[Mistake, ...]]]:
+        """Let it travel to another process."""
+        return type(self), (self.name, self.mistakes)
 
 
 def nearest(word: str, known: Collection[str]) -> str:

@@ -55,9 +55,9 @@ def train(
     from parak8s.training.tensorboard import TensorBoard
 
     leads = together is None or together.team.leads
-    # Reading every file again may take long: before the replicas meet, and once for all of them.
-    manifest = prepared.verify(dataset) if leads else prepared.read_manifest(dataset)
+    whole = prepared.verify(dataset) if leads else None  # may take long: before the replicas meet, once for all
     with distribution.strategy(experiment, dataset, training, together, kind) as (strategy, watching):
+        manifest = whole or prepared.read_manifest(dataset)
         boards = [TensorBoard(training)] if experiment.training.tensorboard and leads else []
         told: list[Observer] = [*watching, *boards, *observers]
         outcome, history, model = _fitted(experiment, dataset, manifest, training, told, strategy, start)

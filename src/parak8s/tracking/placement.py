@@ -23,7 +23,8 @@ def refuse_lost(uri: str, compute: Compute) -> None:
     if file and not any(lies_in(str(file), volume.path) for volume in compute.volumes):
         raise InputError(
             f"tracking.uri {uri}: a file that is lost with its pod; write the address of your MLflow server there, or "
-            "set MLFLOW_TRACKING_URI in the pods (compute.env, compute.secrets), or put it on one of compute.volumes"
+            "leave it out and set MLFLOW_TRACKING_URI in the pods (compute.env, compute.secrets), or put the file on "
+            "one of compute.volumes"
         )
 
 

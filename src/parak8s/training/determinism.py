@@ -36,10 +36,11 @@ def prepare(experiment: Experiment, *, together: bool = False) -> None:
 
 
 def _within_limits() -> None:
-    """Let TensorFlow take as many threads as a container may use cores: it counts those of the machine."""
+    """Let TensorFlow take as many threads as a container may use cores: it counts those on which it may run."""
     from joblib import cpu_count  # knows of cgroups, as Python does not
 
-    if (cores := cpu_count()) < (os.cpu_count() or 1):
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if (cores := cpu_count()) < there:
         for kind in ("INTRA", "INTER"):
             os.environ.setdefault(f"TF_NUM_{kind}OP_THREADS", str(cores))
 

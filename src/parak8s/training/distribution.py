@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from parak8s import files
+from parak8s.data.prepared import MANIFEST
 from parak8s.errors import EnvironmentFault
 from parak8s.rendezvous import Meeting, PeerLost, wait_for
 from parak8s.team import Team
@@ -107,24 +109,29 @@ def _meet(together: Together, dataset: Path, training: Path, params: Mapping[str
         others = {name: address for name, address in team.addresses() if name != team.name}
         wait_for({name: address for name, address in others.items() if "evaluator" not in name}, together.start_s)
     elif together.meeting is not None:
-        facts = {"dataset": str(dataset), "training": str(training), "state": state_of(training)}
+        facts = {"dataset": str(dataset), "training": str(training), "state": state_of(dataset, training)}
         together.meeting.begin({**facts, "params": dict(params)}, within_s=together.start_s)
-    elif (seen := seen_in_time(training, together.told["state"])) != together.told["state"]:
+    elif (seen := seen_in_time(dataset, training, together.told["state"])) != together.told["state"]:
         raise EnvironmentFault(
             f"{training}: {team.name} sees {seen} here, {team.leader} {together.told['state']}; all replicas must see "
             "one folder: mount the same volume (ReadWriteMany) at the same path in all of them"
         )
 
 
-def seen_in_time(training: Path, expected: dict[str, Any]) -> dict[str, Any]:
-    """Return what a training's folder remembers; a network file system may show it late what others have written."""
+def seen_in_time(dataset: Path, training: Path, expected: dict[str, Any]) -> dict[str, Any]:
+    """Return what is in the folders; a network file system may show it late what others have written."""
     given_up = time.monotonic() + LATE_S
-    while (seen := state_of(training)) != expected and time.monotonic() < given_up:
+    while (seen := state_of(dataset, training)) != expected and time.monotonic() < given_up:
         time.sleep(1)
     return seen
 
 
-def state_of(training: Path) -> dict[str, Any]:
-    """Return what a training's folder remembers, in short."""
-    paused = pause_in(training) or {}
-    return {"epochs": len(records_in(training)), "paused_at": [paused.get("epochs"), paused.get("checkpoint")]}
+def state_of(dataset: Path, training: Path) -> dict[str, Any]:
+    """Return what is in the folders, in short: the version of the dataset, and what the training remembers."""
+    manifest, paused = dataset / MANIFEST, pause_in(training) or {}
+    version = files.sha256_of(manifest)[:12] if manifest.is_file() else None
+    return {
+        "dataset": version,
+        "epochs": len(records_in(training)),
+        "paused_at": [paused.get("epochs"), paused.get("checkpoint")],
+    }

@@ -37,7 +37,7 @@ DRAWS = tuple(
     f"stateless_{name}"
     for name in ("binomial", "categorical", "gamma", "normal", "poisson", "truncated_normal", "uniform")
 )
-PARAMETERS = ("alpha", "beta", "counts", "lam", "logits", "maxval", "mean", "minval", "probs", "stddev")
+PARAMETERS = {"alpha", "beta", "counts", "lam", "logits", "maxval", "mean", "minval", "probs", "stddev"}
 
 
 @contextlib.contextmanager
@@ -74,7 +74,9 @@ def _for_all_rows(draw: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
         shape = given["shape"] if "shape" in given else tf.shape(given["logits"])
         if rows is None or not _is_share(shape, rows):
             return draw(*arguments, **settings)
-        given = {name: _for_others_too(value, rows) if name in PARAMETERS else value for name, value in given.items()}
+        axes = tf.convert_to_tensor(shape).shape[0]
+        for name in PARAMETERS & given.keys():
+            given[name] = _for_others_too(given[name], axes, rows)
         if "shape" in given:
             given["shape"] = _of_all(shape, rows)
         return draw(**given)[rows.start : rows.stop]
@@ -82,15 +84,15 @@ def _for_all_rows(draw: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
     return drawn
 
 
-def _for_others_too(parameter: Any, rows: Rows) -> Any:
+def _for_others_too(parameter: Any, axes: int, rows: Rows) -> Any:
     """Return a distribution's parameter for the whole batch, where there is one for each row of the share.
 
     What is drawn for a row depends on its place and on its own parameter; those of other rows may be any.
     """
-    parameter = tf.convert_to_tensor(parameter)
-    if not parameter.shape.rank or parameter.shape[0] != rows.stop - rows.start:
+    shape, share = tf.TensorShape(getattr(parameter, "shape", ())), rows.stop - rows.start
+    if shape.rank != axes or shape[0] != share:
         return parameter
-    return tf.gather(parameter, tf.clip_by_value(tf.range(rows.total) - rows.start, 0, rows.stop - rows.start - 1))
+    return tf.gather(parameter, tf.clip_by_value(tf.range(rows.total) - rows.start, 0, share - 1))
 
 
 def _dropout_for_all_rows(dropout: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:

@@ -28,16 +28,18 @@ _told: list[Callable[[], None]] = []
 
 @contextlib.contextmanager
 def told_first(hear: Callable[[], None]) -> Iterator[None]:
-    """Call ``hear`` whenever SIGTERM comes in the block, before whoever else listens, :func:`termination` too.
+    """Call ``hear`` whenever SIGTERM comes in the block, also where :func:`termination` listens within.
 
-    Outside of the main thread Python lets nobody listen: then nothing changes.
+    That it cannot write, say, is no reason not to stop: an OSError is passed over. Outside of the main thread Python
+    lets nobody listen: then nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def heard(number: int, _frame: FrameType | None) -> None:
-        hear()
+        with contextlib.suppress(OSError):
+            hear()
         signal.signal(number, before)
         signal.raise_signal(number)
 
@@ -62,10 +64,11 @@ def termination() -> Iterator[Callable[[], bool]]:
         return
 
     def note(_number: int, _frame: FrameType | None) -> None:
-        for hear in _told:
-            hear()
         came.set()
         signal.signal(signal.SIGTERM, before)
+        for hear in _told:
+            with contextlib.suppress(OSError):
+                hear()
 
     before = signal.signal(signal.SIGTERM, note)
     try:

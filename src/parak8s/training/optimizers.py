@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from parak8s.errors import EnvironmentFault
 from parak8s.experiment import Training
 
 
@@ -21,7 +22,7 @@ def make_optimizer(spec: Training, steps_per_epoch: int) -> keras.optimizers.Opt
     kinds = {"adam": "Adam", "adamw": "AdamW", "nadam": "Nadam", "rmsprop": "RMSprop", "sgd": "SGD", "lion": "Lion"}
     optimizer = getattr(keras.optimizers, kinds[settings.name])(**arguments)
     if not hasattr(optimizer, "_all_reduce_sum_gradients"):  # else every gradient would count once for each device
-        raise NotImplementedError(f"Keras {keras.__version__} adds gradients up elsewhere; install keras 3.15")
+        raise EnvironmentFault(f"Keras {keras.__version__} adds gradients up otherwise than 3.15; install keras 3.15")
     optimizer._all_reduce_sum_gradients = list
     if spec.precision == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(optimizer)

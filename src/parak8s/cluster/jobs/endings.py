@@ -50,6 +50,8 @@ def _why(replica: Replica, code: int) -> tuple[str, str]:
         return "Evicted", f"was evicted: {said(status.get('message', '')).rstrip('.')}; {_eviction_fix(replica)}"
     if disruption.get("status") == "True":
         return "Disrupted", f"{DISRUPTED.get(disruption.get('reason', ''), 'was disrupted')}; {_AGAIN}"
+    if status.get("reason") == "DeadlineExceeded":
+        return "DeadlineExceeded", "ran longer than compute.job.deadline_s allows"
     if status.get("reason") and not replica.ended:
         return str(status["reason"]), f"failed ({status['reason']}): {said(status.get('message', ''))}"
     if reason in ("StartError", "ContainerCannotRun"):

@@ -45,6 +45,7 @@ def follow(
         while True:
             job = story.look(uid)
             if job is None:
+                log.read_to_the_end()
                 return story.deleted()
             uid = str(job["metadata"]["uid"])
             log.at(leader(story.seen))
