@@ -6,11 +6,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+import tensorflow as tf
 
 from parak8s.errors import EnvironmentFault
 from parak8s.experiment import Data, Experiment, ModelSpec
+from parak8s.rendezvous import PeerLost
 from parak8s.team import Team
 from parak8s.training import distribution
 from parak8s.training.distribution import Together, seen_in_time, state_of, strategy
@@ -62,6 +65,26 @@ def test_a_folder_may_show_late_what_the_leader_wrote(tmp_path: Path) -> None:
     late.start()
     assert seen_in_time(tmp_path, tmp_path, wanted) == wanted
     late.join()
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("Graph execution error:\n\nfailed to connect to ps-0\nmore", r"lost \(failed to connect to ps-0\);"),
+        ("Graph execution error:", r"lost \(UnavailableError\);"),
+    ],
+)
+def test_who_loses_a_peer_says_what_tensorflow_said(message: str, words: str, tmp_path: Path) -> None:
+    team = Team.from_environment({"TF_CONFIG": json.dumps(TEAM)})
+    assert team is not None
+    together = Together(team, 1, 60, told={"state": state_of(tmp_path, tmp_path)})
+    with (
+        pytest.raises(PeerLost, match=words),
+        patch.object(distribution, "strategy_for"),
+        patch.object(distribution, "take_share"),  # this process has other tests to run
+        strategy(EXPERIMENT, tmp_path, tmp_path, together),
+    ):
+        raise tf.errors.UnavailableError(None, None, message)
 
 
 WATCHED = """

@@ -90,9 +90,9 @@ def strategy(
         except LOST as error:
             if not is_loss(error):
                 raise
-            said = str(error).strip().partition("\n")[0][:300]
             raise PeerLost(
-                f"another replica was lost ({said}); the job goes on from its last checkpoint when all start again"
+                f"another replica was lost ({_first_words(error)}); the job goes on from its last checkpoint when all "
+                "start again"
             ) from error
 
 
@@ -101,6 +101,12 @@ def is_loss(error: tf.errors.OpError) -> bool:
     if isinstance(error, tf.errors.InvalidArgumentError):
         return bool(_STARTED_ANEW.search(error.message))
     return isinstance(error, LOST) and (not isinstance(error, _OF_ANYTHING) or bool(_OF_PEERS.search(error.message)))
+
+
+def _first_words(error: tf.errors.OpError) -> str:
+    """Return the first line of an error that says anything; a graph's begins with ``Graph execution error:``."""
+    lines = (line.strip() for line in error.message.splitlines())
+    return next((line for line in lines if line and line != "Graph execution error:"), type(error).__name__)[:300]
 
 
 def _meet(together: Together, dataset: Path, training: Path, params: Mapping[str, Any]) -> None:
