@@ -70,7 +70,7 @@ class Cluster:
 
     @property
     def compute(self) -> str:
-        return json.dumps({"workers": 2, "runs": str(self.runs), "job": {"deadline_s": 3600}})
+        return json.dumps({"workers": 2, "runs": str(self.runs), "job": {"deadline_s": 3600, "ttl_s": 0}})
 
     def config(self, **more: Any) -> dsl.TaskConfig:
         claim = {"name": "runs", "persistentVolumeClaim": {"claimName": "runs"}}
@@ -105,6 +105,7 @@ def test_the_job_gets_what_the_task_is_given_and_trains_and_no_more(cluster: Clu
     cluster.train()
     (job,) = cluster.jobs
     name = job["metadata"]["name"]
+    assert "ttlSecondsAfterFinished" not in job["spec"]["runPolicy"]  # the task deletes it
     assert job["metadata"]["ownerReferences"] == [{"apiVersion": "v1", "kind": "Pod", "name": "ecg-x7k2p", "uid": "17"}]
     assert job["spec"]["runPolicy"]["activeDeadlineSeconds"] == 3600
     workers = job["spec"]["tfReplicaSpecs"]["Worker"]
@@ -144,6 +145,22 @@ def test_the_network_its_metrics_and_the_leaders_lines_come_back_and_nothing_is_
     ]
     assert cluster.server.jobs == {}
     assert [*cluster.runs.iterdir()] == []
+
+
+def test_a_job_that_cannot_be_deleted_does_not_cost_the_network(
+    cluster: Cluster, capfd: pytest.CaptureFixture[str]
+) -> None:
+    trains = cluster.server.on_create
+
+    def trains_and_stays(job: dict[str, Any]) -> None:
+        trains(job)
+        cluster.server.forbidden = frozenset({"delete tfjobs"})
+
+    cluster.server.on_create = trains_and_stays
+    cluster.train()
+    assert (Path(cluster.training.path) / "model.keras").is_file()
+    (name,) = cluster.server.jobs
+    assert f"kubectl delete tfjob {name} -n ml" in capfd.readouterr().err
 
 
 def test_a_dataset_that_all_replicas_see_is_used_where_it_lies_and_another_one_copied(cluster: Cluster) -> None:

@@ -11,9 +11,11 @@ from unittest.mock import patch
 import pytest
 import tensorflow as tf
 
-from parak8s.errors import EnvironmentFault
+import team_case
+from parak8s.errors import EnvironmentFault, InputError
 from parak8s.experiment import Data, Experiment, ModelSpec
-from parak8s.rendezvous import PeerLost
+from parak8s.rendezvous import Meeting, PeerLost
+from parak8s.steps.train import train
 from parak8s.team import Team
 from parak8s.training import distribution
 from parak8s.training.distribution import Together, seen_in_time, state_of, strategy
@@ -85,6 +87,17 @@ def test_who_loses_a_peer_says_what_tensorflow_said(message: str, words: str, tm
         strategy(EXPERIMENT, tmp_path, tmp_path, together),
     ):
         raise tf.errors.UnavailableError(None, None, message)
+
+
+def test_the_leader_looks_at_the_dataset_before_the_others_must_be_there(tmp_path: Path) -> None:
+    """Reading every file may take longer than they would wait."""
+    dataset = team_case.prepare(tmp_path / "dataset")
+    (dataset / "train" / "labels.npy").write_bytes(b"damaged")
+    team = Team.from_environment({"TF_CONFIG": json.dumps({**TEAM, "task": {"type": "worker", "index": 0}})})
+    assert team is not None
+    together = Together(team, 0.1, 1, Meeting(team))
+    with pytest.raises(InputError, match=r"labels\.npy: missing or changed since ingest"):
+        train(EXPERIMENT.model_copy(update={"reproducibility": "close"}), dataset, tmp_path, together=together)
 
 
 WATCHED = """

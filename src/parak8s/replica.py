@@ -42,7 +42,7 @@ def take_part(
         narrator: Told of every step, where this is the leader.
         observers: Told of every training step and epoch.
         train_only: ``root`` holds a prepared ``dataset``: write ``training``, and nothing else.
-        certify: Train on one worker too, and write how far the two are apart; see :mod:`parak8s.certificate`.
+        certify: Train on one worker too, and write how far the two are apart; see :mod:`parak8s.steps.certify`.
 
     Raises:
         InputError: TF_CONFIG, the data or the file breaks a rule.
