@@ -15,6 +15,7 @@ from parak8s.components import cancelling, markdown
 from parak8s.components.voices import OfCluster, OfSearchHere
 from parak8s.errors import EnvironmentFault, InputError
 from parak8s.experiment import Experiment, documents, space
+from parak8s.experiment.compute import is_store
 from parak8s.katib import results
 from parak8s.katib.building import katib_experiment
 from parak8s.katib.results.leaders import board, failed_line
@@ -81,7 +82,9 @@ def _on_cluster(point: Experiment, name: str) -> tuple[results.Search, str]:
         created = searches.create(cancelling.ours(wanted))
         outcome = searches.follow(name, OfCluster(), uid=created.uid)
     found = watched.found(wanted, outcome.trials, outcome.reason or outcome.state)
-    if outcome.succeeded and point.compute.runs:  # the trials' checkpoints, if this pod sees them
+    if (
+        outcome.succeeded and point.compute.runs and not is_store(point.compute.runs)
+    ):  # the trials' checkpoints, if this pod sees them
         shutil.rmtree(Path(point.compute.runs) / name, ignore_errors=True)
     return found, outcome.reason
 

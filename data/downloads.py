@@ -1,10 +1,8 @@
 """Copies files and folders of any fsspec file system into the cache, once for each version of them."""
 
 import contextlib
-import errno
 import hashlib
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -14,23 +12,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from parak8s.errors import EnvironmentFault, InputError, ParaK8sError, nearest
+from parak8s.data.remote import explained, file_system, public
+from parak8s.errors import EnvironmentFault, InputError
 from parak8s.files import sha256_of
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
-
-EXTRAS = {
-    "http": "http",
-    "https": "http",
-    "s3": "s3",
-    "s3a": "s3",
-    "gs": "gs",
-    "gcs": "gs",
-    "abfs": "abfs",
-    "az": "abfs",
-}
-"""Protocols that need a plug-in, and the extra of ParaK8s that installs it."""
 
 MARKS = (
     *("ETag", "etag", "Content-MD5", "content_md5", "md5Hash", "Digest", "sha", "hex", "generation"),
@@ -62,11 +49,6 @@ class _Remote:
         return repr(marks) if all(values for _, _, values in marks) else None
 
 
-def public(url: str) -> str:
-    """Return ``url`` without user name, password and query, which may hold secrets."""
-    return re.sub(r"//[^/@]*@", "//", url).partition("?")[0] if "://" in url else url
-
-
 def cache_folder() -> Path:
     """Return the folder that keeps downloads: ``PARAK8S_CACHE``, else ``parak8s`` in the platform's user cache."""
     if chosen := os.environ.get("PARAK8S_CACHE"):
@@ -86,8 +68,8 @@ def download(url: str, protocol: str) -> Path:
         InputError: No such protocol, file or folder; a name that leads out of the folder.
         EnvironmentFault: No plug-in for the protocol, no permission, no network, no space in the cache.
     """
-    with _remote(url, protocol):
-        fs, path = _file_system(url, protocol)
+    with explained(url, protocol):
+        fs, path = file_system(url, protocol)
         remote = _look(fs, path, listed=protocol not in ("http", "https"))
     version = remote.version()
     home = cache_folder() / "sources"
@@ -97,8 +79,11 @@ def download(url: str, protocol: str) -> Path:
         copies = [
             str(aside / remote.name / name if remote.folder else aside / remote.name) for name, _, _ in remote.files
         ]
-        with _remote(url, protocol):
-            fs.get([place for _, place, _ in remote.files], copies)
+        try:
+            with explained(url, protocol):
+                fs.get([place for _, place, _ in remote.files], copies)
+        except OSError as error:
+            raise _cache_fault(error) from error
         _refuse_short(url, copies, remote)
         final = home / _key(url, version or repr([sha256_of(Path(copy)) for copy in copies]))
         _publish(aside, final)
@@ -107,28 +92,6 @@ def download(url: str, protocol: str) -> Path:
 
 def _key(url: str, version: str) -> str:
     return hashlib.sha256(f"{url}\n{version}".encode()).hexdigest()[:32]
-
-
-def _file_system(url: str, protocol: str) -> "tuple[AbstractFileSystem, str]":
-    """Return the fsspec file system of ``url`` and its path there."""
-    import fsspec
-
-    if protocol not in fsspec.available_protocols():
-        known = ["file", "memory", "synthetic", *EXTRAS]
-        raise InputError(
-            f"{public(url)}: no protocol {protocol!r}; {nearest(protocol, known)}, and what else fsspec knows"
-        )
-    fs, path = fsspec.url_to_fs(url, **(_http_options() if protocol in ("http", "https") else {}))
-    fs.invalidate_cache()
-    return fs, path
-
-
-def _http_options() -> dict[str, Any]:
-    """Return settings for whole files as they are stored: no compression on the way, no limit on the total time."""
-    import aiohttp
-
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=120)
-    return {"headers": {"Accept-Encoding": "identity"}, "client_kwargs": {"timeout": timeout, "trust_env": True}}
 
 
 def _look(fs: "AbstractFileSystem", path: str, *, listed: bool) -> _Remote:
@@ -151,33 +114,6 @@ def _below(place: str, top: str) -> str:
     if name.startswith("/") or ".." in PurePosixPath(name).parts:
         raise InputError(f"{public(top)}: lists {name!r}, a name that leads out of the folder")
     return name
-
-
-@contextlib.contextmanager
-def _remote(url: str, protocol: str) -> Iterator[None]:
-    """Turn what a file system raises into one sentence."""
-    try:
-        yield
-    except ParaK8sError:
-        raise
-    except Exception as error:  # each plug-in has errors of its own, without a common base
-        raise _fault(error, url, protocol) from error
-
-
-def _fault(error: Exception, url: str, protocol: str) -> ParaK8sError:
-    name = public(url)
-    if isinstance(error, ImportError):
-        fix = f"pip install 'parak8s[{EXTRAS[protocol]}]'" if protocol in EXTRAS else str(error)
-        return EnvironmentFault(f"{name}: reading {protocol}:// needs a plug-in that is not installed: {fix}")
-    status = getattr(error.__cause__, "status", 404)  # fsspec calls every failed HTTP request "not found"
-    connected = not isinstance(error.__cause__, OSError)
-    if isinstance(error, FileNotFoundError) and status == 404 and connected:
-        return InputError(f"{name}: no such file or folder")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return _cache_fault(error)
-    cause = error.__cause__ if isinstance(error, FileNotFoundError) and error.__cause__ else error
-    reason = str(cause).replace(url, name) or type(cause).__name__
-    return EnvironmentFault(f"{name}: cannot be read: {type(cause).__name__}: {reason}")
 
 
 def _refuse_short(url: str, copies: list[str], remote: _Remote) -> None:

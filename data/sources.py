@@ -11,7 +11,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from parak8s.data.downloads import download, public
+from parak8s.data.downloads import download
+from parak8s.data.remote import public
 from parak8s.errors import EnvironmentFault, InputError, ParaK8sError, from_os_error
 from parak8s.files import sha256_of
 

@@ -108,6 +108,7 @@ def _refuse_unreachable(experiment: Experiment, name: str) -> None:
     job_checks.refuse_lost_tracking(experiment)
     if compute.distributed:
         replicas = sum(replicas_of(compute).values())
+        checks.refuse_store(compute)
         job_checks.refuse_unshared(compute, job_checks.default_directory(compute, name), replicas)
 
 

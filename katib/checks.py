@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from parak8s.errors import InputError
 from parak8s.experiment import Compute, Experiment, Search
-from parak8s.experiment.compute import lies_in
+from parak8s.experiment.compute import is_store, lies_in
 from parak8s.experiment.dimensions import Dimension
 from parak8s.tfjobs.building import replicas_of
 from parak8s.tfjobs.checks import MAX_ARGUMENT_BYTES, MAX_NAME
@@ -66,6 +66,15 @@ def refuse_reserved(compute: Compute, folders: Iterable[str]) -> None:
     for folder in folders:
         if any(lies_in(volume.path, folder) or lies_in(folder, volume.path) for volume in compute.volumes):
             raise InputError(f"compute.volumes: Katib mounts {folder} into each trial; mount the claim elsewhere")
+
+
+def refuse_store(compute: Compute) -> None:
+    """Refuse trials of several replicas that would share an object store: they share their datasets as files."""
+    if compute.runs and is_store(compute.runs):
+        raise InputError(
+            f"compute.runs: trials of several replicas need a folder on one of compute.volumes, got {compute.runs}; "
+            "mount a claim that several nodes may write to (ReadWriteMany)"
+        )
 
 
 def refuse_long_text(text: str) -> None:

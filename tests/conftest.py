@@ -7,7 +7,7 @@ LONG = (
     *("test_pipeline_run", "test_tracking", "test_xray_run", "test_training", "test_stages", "test_transfer"),
     *("test_run", "test_components", "test_weights", "test_devices", "test_xray_serving", "test_grad_cam"),
     *("test_pipelines", "test_distributed", "test_cli_jobs", "test_tfjob_engine", "test_katib_engine"),
-    *("test_cli_tune", "test_tune_component", "test_katib_suggestions", "test_search_report"),
+    *("test_cli_tune", "test_tune_component", "test_katib_suggestions", "test_search_report", "test_workplace"),
 )
 """Files that take long. They begin first, so that no process waits for another at the end, and are marked ``long``."""
 

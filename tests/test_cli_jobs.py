@@ -10,6 +10,7 @@ import yaml
 from cluster_case import home_of_its_own  # noqa: F401
 from kubernetes_server import KubernetesServer, Moment, kubernetes_server, pod, status
 from parak8s import cli_replica
+from parak8s.layout import Layout
 from terminal import Terminal
 
 EXPERIMENT = """
@@ -36,6 +37,7 @@ LOADER = """
 import dataclasses
 import tensorflow as tf
 from parak8s.data import loader
+from parak8s.layout import Layout
 
 def read(source):
     examples = loader("ecg", {}).read(source)
@@ -161,9 +163,9 @@ def test_the_leader_says_what_was_refused(
     for path, passed in (("gate/verdict.json", gate), ("training/certificate.json", certificate)):
         (tmp_path / path).parent.mkdir()
         (tmp_path / path).write_text(json.dumps({"passed": passed}))
-    cli_replica._tell_outcome(tmp_path, certify=True)
+    cli_replica._tell_outcome(Layout(tmp_path), certify=True)
     refused = [] if gate else ["the gate said no; its reasons are in gate/verdict.json"]
     unlike = "many workers did not train what one trains; training/certificate.json has the losses side by side"
     assert capsys.readouterr().out.splitlines() == refused + ([] if certificate else [unlike])
-    cli_replica._tell_outcome(tmp_path, certify=False)
+    cli_replica._tell_outcome(Layout(tmp_path), certify=False)
     assert capsys.readouterr().out.splitlines() == refused

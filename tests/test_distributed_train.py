@@ -271,6 +271,7 @@ def test_the_task_itself_loads_no_tensorflow(cluster: Cluster) -> None:
 def test_a_replica_that_only_trains_needs_no_tracking_server(cluster: Cluster) -> None:
     from parak8s.loading import parse
     from parak8s.replica import take_part
+    from parak8s.workplace import Workplace
 
     class Nobody:
         def started(self, step: str) -> None: ...
@@ -278,7 +279,7 @@ def test_a_replica_that_only_trains_needs_no_tracking_server(cluster: Cluster) -
 
     point = parse(SETTINGS, "settings")
     with pytest.raises(InputError, match=r"empty/dataset: not a prepared dataset"):
-        take_part(point, cluster.root / "empty", narrator=Nobody(), train_only=True)
+        take_part(point, Workplace(cluster.root / "empty"), narrator=Nobody(), train_only=True)
 
 
 def test_without_a_shared_folder_it_is_said_what_to_name(cluster: Cluster, capfd: pytest.CaptureFixture[str]) -> None:

@@ -559,6 +559,10 @@ LISTED = "search.parameters={{data.options.form: {{values: [auto, {}]}}}}"
         ),
         (("data.source=s3://${trialParameters.bucket}",), r"holds \$\{trialParameters. where Katib would put a value"),
         (("compute.workers=2",), r"^2 replicas must share one folder, and /tmp/runs/x lies on none of compute.volumes"),
+        (
+            ("compute.workers=2", "compute.runs=s3://clinic/runs"),
+            r"^compute.runs: trials of several replicas need a folder on one of compute.volumes, got s3://clinic/runs",
+        ),
         (("tracking.uri=sqlite:///mlflow.db",), r"^tracking.uri sqlite:///mlflow.db: a file that is lost with its pod"),
         ((f"data.source={'x ' * 65_536}x",), r"the experiment has 1[34]\d,\d{3} bytes .* above the 131,071"),
     ],

@@ -18,6 +18,7 @@ from parak8s.loading import parse
 from parak8s.rendezvous import Meeting, PeerLost, attend, wait_for
 from parak8s.replica import join
 from parak8s.team import Team
+from parak8s.workplace import Workplace
 
 
 def free_port() -> int:
@@ -239,9 +240,9 @@ def test_who_died_at_the_very_end_does_not_wait_for_a_leader_that_is_done(tmp_pa
     text = 'name: x\ndata: {loader: ecg, source: "synthetic://ecg"}\nmodel: {builder: deep_cnn}\n'
     experiment, training = parse(text, "x", ["compute.job.rendezvous_s=1"]), tmp_path / "training"
     with pytest.raises(PeerLost, match="worker-0 cannot be reached"):
-        join(team("worker", 1), experiment, training)
+        join(team("worker", 1), experiment, Workplace(tmp_path))
     training.mkdir()
-    join(team("worker", 1), experiment, training)
+    join(team("worker", 1), experiment, Workplace(tmp_path))
 
 
 def test_evaluators_are_not_waited_for() -> None:

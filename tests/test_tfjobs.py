@@ -404,6 +404,18 @@ def test_one_worker_may_work_in_its_pod() -> None:
     assert container(cluster_tfjob(experiment()))["command"][3:] == ["--output", "/tmp/runs/x"]
 
 
+@pytest.mark.parametrize(
+    "runs", ["s3://clinic/runs", "gs://clinic/runs/", "abfs://runs@clinic.dfs.core.windows.net/ecg"]
+)
+def test_replicas_that_share_an_object_store_need_no_volume(runs: str) -> None:
+    built = cluster_tfjob(experiment("compute.workers=4", f"compute.runs={runs}"))
+    assert container(built)["command"][3:] == ["--output", f"{runs.rstrip('/')}/x"]
+    assert "MLFLOW_TRACKING_URI" not in {each["name"] for each in container(built)["env"]}
+    assert [each["name"] for each in container(built)["volumeMounts"]] == ["scratch"]
+    named = cluster_tfjob(experiment("compute.workers=4"), directory="s3://clinic/mine")
+    assert container(named)["command"][3:] == ["--output", "s3://clinic/mine"]
+
+
 @pytest.mark.parametrize("directory", ["runs/x", "/opt/runs", "/tmpx"])
 def test_a_folder_that_no_pod_can_write_to_is_refused(directory: str) -> None:
     with pytest.raises(InputError, match=f"^no pod can write to the folder {directory}; write one on a volume"):
@@ -418,6 +430,11 @@ def test_the_folder_is_named_after_the_job_so_that_two_jobs_share_none() -> None
     ("override", "message"),
     [
         ("compute.runs=/mnt/other", "compute.runs: must lie on one of compute.volumes, got /mnt/other; mount a claim"),
+        (
+            "compute.runs=http://clinic/runs",
+            "compute.runs: expected an object store such as s3://bucket/runs, got http",
+        ),
+        ("compute.runs=runs", "compute.runs: expected an absolute path or an object store, such as /mnt/runs or s3://"),
         ("compute.job={clean_pods: None}", "compute.job.clean_pods: with parameter servers write Running or All"),
         ("compute.job={retries: 3}", "compute.job.retries: no such key; .*allowed: backoff_limit, clean_pods"),
         ("compute.job={ttl_s: -1}", "compute.job.ttl_s: must be at least 0, got -1"),

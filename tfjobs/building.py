@@ -3,7 +3,7 @@
 from typing import Any
 
 from parak8s.experiment import Compute, Experiment, documents
-from parak8s.experiment.compute import RESTARTS_EACH
+from parak8s.experiment.compute import RESTARTS_EACH, is_store
 from parak8s.tfjobs import checks
 from parak8s.tfjobs.objects import Metadata, ReplicaSpec, Role, RunPolicy, SchedulingPolicy, TFJob, TFJobSpec
 from parak8s.tfjobs.pods import IN_A_POD, Pods, literal
@@ -27,7 +27,8 @@ def tfjob(
 
     Args:
         experiment: Complete, as :func:`parak8s.loading.load` returns it: its text is an argument of every replica.
-        directory: Where all replicas work: a folder that all of them reach under this path.
+        directory: Where all replicas work: a folder that all of them reach under this path, or an address in an object
+            store.
         namespace: Of the job; None leaves it to whoever creates it.
         name: Of the job; None: the experiment's.
         certify: The leader trains on one worker too, and stores how far the two are apart.
@@ -83,7 +84,7 @@ def cluster_tfjob(
 
     Args:
         experiment: As for :func:`tfjob`.
-        directory: None: the folder named after the job in ``compute.runs``, so that no two jobs of a namespace share
+        directory: None: what is named after the job in ``compute.runs``, so that no two jobs of a namespace share
             one, and the same job goes on where it was; without ``compute.runs``, one replica works in its pod.
         namespace: As for :func:`tfjob`.
         name: As for :func:`tfjob`.
@@ -106,7 +107,9 @@ def cluster_tfjob(
 def database(experiment: Experiment) -> dict[str, str]:
     """Return where MLflow writes if nobody says so: beside the runs, since the working folder goes with the pod."""
     runs = experiment.compute.runs
-    return {"MLFLOW_TRACKING_URI": f"sqlite:///{runs}/mlflow.db"} if runs and experiment.tracking.uri is None else {}
+    if runs is None or is_store(runs) or experiment.tracking.uri is not None:
+        return {}
+    return {"MLFLOW_TRACKING_URI": f"sqlite:///{runs}/mlflow.db"}
 
 
 def replicas_of(compute: Compute) -> dict[Role, int]:

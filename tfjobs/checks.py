@@ -9,7 +9,7 @@ from typing import Any
 from parak8s import provenance
 from parak8s.errors import InputError
 from parak8s.experiment import Compute, Experiment
-from parak8s.experiment.compute import lies_in
+from parak8s.experiment.compute import is_store, lies_in
 from parak8s.secrets import secret_paths
 from parak8s.tfjobs.objects import Role
 from parak8s.tfjobs.pods import SCRATCH
@@ -80,8 +80,8 @@ def default_directory(compute: Compute, name: str) -> str:
 
 
 def refuse_unshared(compute: Compute, directory: str, replicas: int) -> None:
-    """Refuse several replicas without a folder that all of them reach, and one without a folder to write to."""
-    if any(lies_in(directory, volume.path) for volume in compute.volumes):
+    """Refuse several replicas without a place that all of them reach, and one without a place to write to."""
+    if is_store(directory) or any(lies_in(directory, volume.path) for volume in compute.volumes):
         return
     if replicas == 1 and not lies_in(directory, SCRATCH):
         raise InputError(
@@ -92,7 +92,7 @@ def refuse_unshared(compute: Compute, directory: str, replicas: int) -> None:
         raise InputError(
             f"{replicas} replicas must share one folder, and {directory} lies on none of compute.volumes; mount a "
             "claim that several nodes may write to (ReadWriteMany), and name a folder on it: compute: {volumes: "
-            "[{claim: runs, path: /mnt/runs}], runs: /mnt/runs}"
+            "[{claim: runs, path: /mnt/runs}], runs: /mnt/runs}; or an object store: compute: {runs: s3://bucket/runs}"
         )
 
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from parak8s.data.downloads import public
 from parak8s.data.ecg import de_chazal, forms
 from parak8s.data.ecg.beats import CLASSES, RATE_HZ, Beats
 from parak8s.data.examples import Examples
 from parak8s.data.loader import Loader
+from parak8s.data.remote import public
 from parak8s.data.sources import Source
 
 if TYPE_CHECKING:

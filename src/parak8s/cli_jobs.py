@@ -34,7 +34,10 @@ def distribute(
     workers: Annotated[int | None, typer.Option(min=1, help="Default: compute.workers.")] = None,
     ps: Annotated[int | None, typer.Option(min=0, help="Default: compute.parameter_servers.")] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Default: runs/NAME/FINGERPRINT.")
+        str | None,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Default: runs/NAME/FINGERPRINT; with tfjob compute.runs/NAME."
+        ),
     ] = None,
     certify: Annotated[
         bool, typer.Option("--certify", help="Train on one worker too, and store how far the two are apart.")
@@ -51,6 +54,8 @@ def distribute(
 ) -> None:
     """Run the experiment with many workers: the very TFJob that a cluster gets."""
     from parak8s import console, loading
+    from parak8s.experiment.compute import is_store
+    from parak8s.tfjobs.building import cluster_tfjob
 
     experiment = loading.load(file, _counted(overrides, workers, ps))
     if certify:
@@ -58,12 +63,14 @@ def distribute(
     if delete_on_stop and not wait:
         raise InputError("--delete-on-stop goes with --wait: who does not follow the job cannot stop it")
     if engine is Engine.TFJOB:
-        job = _cluster_job(experiment, output, namespace, name, certify=certify)
+        job = cluster_tfjob(experiment, directory=output, namespace=namespace, name=name, certify=certify)
         _run_there(job, context, namespace, wait=wait, delete_on_stop=delete_on_stop)
         return
     if wait or delete_on_stop or name or context or namespace:
         raise InputError("--wait, --delete-on-stop, --name, --context and --namespace go with --engine tfjob")
-    layout = _run_here(experiment, output, certify=certify)
+    if output and is_store(output):
+        raise InputError(f"-o {output}: an object store goes with --engine tfjob; write a folder")
+    layout = _run_here(experiment, Path(output) if output else None, certify=certify)
     if certify and not console.print_certificate(layout.certificate):
         raise EnvironmentFault(
             f"many workers did not train what one trains; {layout.certificate} has the losses side by side"
@@ -155,15 +162,6 @@ def _fail(witness: _Witness, message: str, logs: Path) -> None:
     raise EnvironmentFault(f"{why}. All that was said is in {logs}; the same command goes on from the last checkpoint")
 
 
-def _cluster_job(
-    experiment: "Experiment", output: Path | None, namespace: str | None, name: str | None, *, certify: bool
-) -> dict[str, Any]:
-    from parak8s.tfjobs.building import cluster_tfjob
-
-    directory = str(output) if output else None
-    return cluster_tfjob(experiment, directory=directory, namespace=namespace, name=name, certify=certify)
-
-
 def _run_there(
     job: dict[str, Any], context: str | None, namespace: str | None, *, wait: bool, delete_on_stop: bool
 ) -> None:
@@ -221,7 +219,10 @@ def tfjob_manifest(
     output: Annotated[
         str | None,
         typer.Option(
-            "-o", "--output", metavar="DIR", help="Folder of the run in the pods. Default: compute.runs/NAME."
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="Where the run lies: a folder in the pods, or s3://bucket/DIR. Default: compute.runs/NAME.",
         ),
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Default: compute.workers.")] = None,

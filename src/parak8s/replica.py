@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parak8s import files, provenance
@@ -19,6 +18,7 @@ from parak8s.steps.pretrained import as_begun
 from parak8s.team import Team
 from parak8s.tracking.placement import refuse_lost_here
 from parak8s.training import determinism
+from parak8s.workplace import Keeper, Workplace
 
 if TYPE_CHECKING:
     from parak8s.training.distribution import Together
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def take_part(
     experiment: Experiment,
-    root: Path,
+    workplace: Workplace,
     *,
     narrator: Narrator,
     observers: Sequence[Observer] = (),
@@ -38,10 +38,10 @@ def take_part(
 
     Args:
         experiment: What to run.
-        root: The run's directory, which all replicas see.
+        workplace: Where the run's directory is.
         narrator: Told of every step, where this is the leader.
         observers: Told of every training step and epoch.
-        train_only: ``root`` holds a prepared ``dataset``: write ``training``, and nothing else.
+        train_only: The directory holds a prepared ``dataset``: write ``training``, and nothing else.
         certify: Train on one worker too, and write how far the two are apart; see :mod:`parak8s.steps.certify`.
 
     Raises:
@@ -49,20 +49,24 @@ def take_part(
         PeerLost: Another replica is missing, or was lost.
         Interrupted: This replica, or another one, was asked to stop.
     """
-    team, layout = Team.from_environment(), Layout(root)
+    team, layout = Team.from_environment(), workplace.layout
     if team is not None and not team.leads:
         determinism.prepare(experiment, together=True)  # TensorFlow is there before the replicas meet
-        join(team, experiment, layout.training)
+        join(team, experiment, workplace)
         return
     if not train_only:  # then nothing is told to MLflow
         refuse_lost_here(experiment)
-        refuse_foreign(layout)
-    if certify:
-        refuse_late_certificate(layout)
-    with counted(layout, experiment):
-        if team is not None:
-            determinism.prepare(experiment, together=True)
-        _lead(team, experiment, layout, narrator, observers, train_only, certify)
+    with workplace.led():
+        if not train_only:
+            refuse_foreign(layout)
+        if certify:
+            refuse_late_certificate(layout)
+        with counted(layout, experiment):
+            workplace.keep()  # that it has started
+            if team is not None:
+                determinism.prepare(experiment, together=True)
+            keeper = Keeper(workplace, narrator)
+            _lead(team, experiment, layout, keeper, [keeper, *observers], train_only, certify)
 
 
 def refuse_late_certificate(layout: Layout) -> None:
@@ -75,20 +79,20 @@ def refuse_late_certificate(layout: Layout) -> None:
         raise InputError(f"{layout.root}: was trained without --certify; give another folder with -o")
 
 
-def join(team: Team, experiment: Experiment, training: Path) -> None:
+def join(team: Team, experiment: Experiment, workplace: Workplace) -> None:
     """Do the part of a replica that does not lead.
 
     Args:
         team: Of this replica.
         experiment: What is run.
-        training: Where the training stands when it is complete.
+        workplace: Where the leader trains.
     """
     if team.role == "evaluator":
         return  # the leader measures; there is nothing left to do
     if team.coordinated:
         _serve(team, experiment.compute.gpus)
-    elif not training.is_dir():  # else this replica died at the very end, and the leader may be gone
-        _follow(team, experiment)
+    elif not workplace.is_trained():  # else this replica died at the very end, and the leader may be gone
+        _follow(team, experiment, workplace)
 
 
 @contextlib.contextmanager
@@ -126,7 +130,7 @@ def _train(experiment: Experiment, layout: Layout, observers: Sequence[Observer]
         train(experiment, layout.dataset, partial, observers, together)
 
 
-def _follow(team: Team, experiment: Experiment) -> None:
+def _follow(team: Team, experiment: Experiment, workplace: Workplace) -> None:
     from parak8s.steps.train import train
 
     told = attend(team, experiment.compute.job.rendezvous_s)
@@ -134,7 +138,7 @@ def _follow(team: Team, experiment: Experiment) -> None:
         pinned = experiment.model.model_copy(update={"params": told["params"]})  # the leader may have resolved an alias
         experiment = experiment.model_copy(update={"model": pinned})
         together = _together(team, experiment, told=told)
-        train(experiment, Path(told["dataset"]), Path(told["training"]), together=together)
+        train(experiment, workplace.bring(told["dataset"]), workplace.bring(told["training"]), together=together)
 
 
 def _serve(team: Team, gpus: int) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from parak8s import files, provenance
 from parak8s.errors import InputError
 from parak8s.experiment import Experiment
+from parak8s.experiment.compute import is_store
 from parak8s.team import Team
 
 if TYPE_CHECKING:
@@ -36,10 +37,14 @@ WARM_START = "last.weights.h5"
 
 
 def folder_of(experiment: Experiment, search: str, name: str) -> Path:
-    """Return the folder of a trial: in PARAK8S_TRIALS, else in ``compute.runs``, else in this machine's scratch."""
+    """Return the folder of a trial: in PARAK8S_TRIALS, else in ``compute.runs``, else in this machine's scratch.
+
+    Where ``compute.runs`` is an object store, it is for jobs alone.
+    """
     if chosen := os.environ.get(WHERE):
         return Path(chosen) / name
-    base = Path(experiment.compute.runs) if experiment.compute.runs else Path(tempfile.gettempdir()) / "parak8s"
+    runs = experiment.compute.runs
+    base = Path(runs) if runs and not is_store(runs) else Path(tempfile.gettempdir()) / "parak8s"
     return base / search / "trials" / name
 
 
@@ -78,8 +83,9 @@ def take_trial(
     determinism.prepare(experiment, together=team is not None)
     if team is not None and not team.leads:
         from parak8s.replica import join
+        from parak8s.workplace import Workplace
 
-        join(team, experiment, folder / "training")
+        join(team, experiment, Workplace(folder))
         return
     experiment = pinned(experiment)
     dataset = _shared_dataset(experiment, folder)

@@ -13,6 +13,7 @@ from parak8s.experiment.rules import (
     Count,
     Moment,
     Name,
+    Place,
     RuleError,
     Section,
     Text,
@@ -24,6 +25,8 @@ GREATEST = 2**31 - 1
 """Of an int32, which most numbers of Kubernetes are."""
 RESTARTS_EACH = 6
 """Restarts of each replica until a job has failed, where the file says nothing: one fault restarts all of them."""
+NO_STORES = ("file", "http", "https", "local", "memory", "synthetic")
+"""What fsspec or we read, and pods cannot write to, or do not share."""
 Seconds = Annotated[int, Field(ge=1, le=GREATEST)]
 
 
@@ -31,6 +34,11 @@ def lies_in(path: str, folder: str) -> bool:
     """Return whether the absolute ``path`` is ``folder`` or lies below it, as paths in a pod are written."""
     inner, outer = posixpath.normpath(path), posixpath.normpath(folder)
     return inner == outer or inner.startswith(f"{outer.rstrip('/')}/")
+
+
+def is_store(place: str) -> bool:
+    """Return whether a place is an address in an object store, not a path."""
+    return "://" in place
 
 
 class Toleration(Section):
@@ -127,8 +135,8 @@ class Compute(Section):
     """Labels of the nodes on which the model is trained, such as ``{accelerator: a100}``."""
     tolerations: tuple[Toleration, ...] = ()
     volumes: tuple[Volume, ...] = ()
-    runs: AbsolutePath | None = None
-    """Folder on one of ``volumes`` in which a distributed training works, in a folder named after the job."""
+    runs: Place | None = None
+    """Where a distributed training works, in a folder named after the job: on one of ``volumes``, or ``s3://``."""
     job: Job = Job()
     """How a distributed training lives and ends."""
     secrets: tuple[Secret, ...] = ()
@@ -162,8 +170,14 @@ class Compute(Section):
         return self
 
     @model_validator(mode="after")
-    def _runs_lie_on_a_volume(self) -> Self:
-        if self.runs and not any(lies_in(self.runs, volume.path) for volume in self.volumes):
+    def _runs_are_kept(self) -> Self:
+        if not self.runs:
+            return self
+        if is_store(self.runs):
+            if self.runs.partition("://")[0] in NO_STORES:
+                message = f"expected an object store such as s3://bucket/runs, got {self.runs}; a folder begins with /"
+                raise RuleError("runs", message)
+        elif not any(lies_in(self.runs, volume.path) for volume in self.volumes):
             raise RuleError("runs", f"must lie on one of compute.volumes, got {self.runs}; mount a claim there")
         return self
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -49,6 +52,14 @@ class Crew:
     def any(self, flag: bool) -> bool:
         """Return whether ``flag`` is up anywhere."""
         return bool(self.total(np.array([float(flag)]))[0])
+
+    def share(self, variables: Sequence[keras.Variable]) -> None:
+        """Give ``variables``, in the same order everywhere, the leader's values, when all have come this far."""
+        if self.count == 1:
+            return
+        for variable in variables:
+            value = np.asarray(variable, np.float64)  # exact for all that networks hold
+            variable.assign(self.total(value if self.leads else np.zeros_like(value)))
 
     def _summed(self, values: tf.Tensor) -> tf.Tensor:
         def once() -> tf.Tensor:

@@ -72,8 +72,9 @@ def fit(
         spec: How to train.
         train: Batches to learn from.
         validation: Batches to measure on after each epoch.
-        directory: Where checkpoints are kept, which all workers see; a training that was killed there goes on after
-            its last whole epoch, one that was asked to stop (SIGTERM) where it was.
+        directory: Where checkpoints are kept; a training that was killed there goes on after its last whole epoch, one
+            that was asked to stop (SIGTERM) where it was. What lies there at the beginning all workers see; what comes
+            is the leader's alone.
         observers: Told of every step and epoch.
 
     Raises:
@@ -136,8 +137,9 @@ class _Fitting:
             for observer in self.observers:
                 observer.on_epoch(self.records[-1])
         self.kept = round(crew.agree(best_epoch(self.records, self.memory.monitor)))
-        self.memory.keep(self.kept, self.records)
-        crew.agree(True)  # all have read it: the leader may move the folder now
+        if self.kept != len(self.records):
+            self.memory.recall(self.kept)
+            crew.share(self.model.variables)
 
     def _epoch(self, stage: Stage, loop: Loop, begun: Headway, stop: Callable[[], bool]) -> Headway:
         done = len(self.records)

@@ -64,11 +64,11 @@ class Memory:
 
     Args:
         model: The model that is trained.
-        directory: Where all of it lies; several workers share it.
+        directory: Where all of it lies. All workers see what lies there at the beginning.
         monitor: The value by which an epoch is the best; None for the last.
 
     Attributes:
-        writes: Whether this is the worker that writes; all of them read.
+        writes: Whether this is the worker that writes; all of them read what was there at the beginning.
     """
 
     def __init__(self, model: keras.Model, directory: Path, monitor: Monitor | None) -> None:
@@ -133,9 +133,9 @@ class Memory:
             if path != self._weights(best):
                 path.unlink()
 
-    def keep(self, epoch: int, records: Sequence[Record]) -> None:
-        """Give the model the weights of ``epoch``, from 1, the best of ``records``."""
-        if epoch != len(records):
+    def recall(self, epoch: int) -> None:
+        """Give the model the weights of ``epoch``, from 1, the best so far; the worker that writes does so."""
+        if self.writes:
             self.model.load_weights(self._weights(epoch))
 
     def _weights(self, epoch: int) -> Path:
