@@ -15,10 +15,12 @@ import pytest
 from kfp import dsl
 
 from kubernetes_server import KubernetesServer, Moment, kubernetes_server, pod, status
+from object_store import BUCKET, emptied, serving
 from parak8s import files
 from parak8s.components.distributed_train import distributed_train
 from parak8s.components.handed_on import compute_of
 from parak8s.errors import InputError
+from parak8s.workplace import opened
 from test_cluster_tfjobs import kubeconfig
 
 SETTINGS = "name: train\ndata: {loader: ecg, source: 'synthetic://ecg?beats=300'}\nmodel: {builder: deep_cnn}\n"
@@ -195,6 +197,51 @@ def test_modules_of_ones_own_go_along(cluster: Cluster, tmp_path: Path) -> None:
     assert held == [True]
 
 
+def test_through_an_object_store_dataset_and_code_go_there_and_the_network_comes_back(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a failure what lies in the store stays, and another attempt of the task goes on with it."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "net_of_the_test.py").write_text("def net(input_shape, classes):\n    pass\n")
+    own = {
+        "settings": SETTINGS.replace("deep_cnn", "'net_of_the_test:net'"),
+        "code": dsl.Artifact(uri=str(tmp_path / "code")),
+        "compute": json.dumps({"workers": 2, "runs": f"{BUCKET}/runs"}),
+        "task_config": cluster.config(volumes=[], volume_mounts=[]),
+    }
+    found: list[Any] = []
+
+    def fail(job: dict[str, Any]) -> None:
+        cluster.server.script = [
+            Moment(status("Failed", "no"), [pod("worker-0", "Failed", job=job["metadata"]["name"])])
+        ]
+
+    def replicas(job: dict[str, Any]) -> None:
+        (container,) = job["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]["containers"]
+        with opened(container["command"][4]) as leader, leader.led():
+            found.extend([(leader.layout.code / "net_of_the_test.py").is_file(), sys.path[0], os.environ["PYTHONPATH"]])
+            cluster.runs = leader.layout.root.parent
+            cluster.replicas(job)
+
+    with serving() as address:
+        store = emptied(address, monkeypatch)
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        monkeypatch.setenv("PYTHONPATH", "/before")
+        cluster.server.on_create = fail
+        with pytest.raises(SystemExit):
+            cluster.train(**own)
+        (name,) = cluster.server.jobs
+        kept = store.names(f"{BUCKET}/runs/{name}")
+        assert kept == ["code/net_of_the_test.py", "dataset/numbers.npy", "index.json"]
+        cluster.server.on_create = replicas
+        cluster.train(**own)
+        assert store.names() == []
+    code = f"{cluster.runs}/{name}/code"
+    assert found == [True, code, f"{code}:/before"]
+    made = Path(cluster.training.path) / "model.keras"
+    assert made.read_text() == (cluster.root / "dataset" / "numbers.npy").read_bytes().hex()
+
+
 def test_a_job_that_fails_stays_to_be_looked_at_and_another_attempt_begins_anew(
     cluster: Cluster, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -288,7 +335,8 @@ def test_without_a_shared_folder_it_is_said_what_to_name(cluster: Cluster, capfd
     assert stop.value.code == 2
     assert capfd.readouterr().err == (
         "parak8s: compute.runs is not set: name a folder on a claim that all replicas and this task mount, such as "
-        "compute: {volumes: [{claim: runs, path: /mnt/runs}], runs: /mnt/runs}\nexit code 2\n"
+        "compute: {volumes: [{claim: runs, path: /mnt/runs}], runs: /mnt/runs}; or an object store: compute: {runs: "
+        "s3://bucket/runs}\nexit code 2\n"
     )
 
 

@@ -46,6 +46,11 @@ class Layout:
         return self.training / "certificate.json"
 
     @property
+    def code(self) -> Path:
+        """Modules of the user's own that a pipeline sent along."""
+        return self.root / "code"
+
+    @property
     def model(self) -> Path:
         """``model.keras`` (raw batch -> probabilities) and ``saved_model/1/``."""
         return self.root / "model"

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import json
 import logging
+import os
 import posixpath
 import time
 import uuid
@@ -261,9 +262,10 @@ class Snapshots:
 
 
 def _files_in(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != ".lock" and not files.is_aside(path.name):
-            yield path
+    for home, _, names in os.walk(folder, followlinks=True):
+        for name in sorted(names):
+            if name != ".lock" and not files.is_aside(name):
+                yield Path(home, name)
 
 
 def _within(path: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +89,14 @@ class Mirrored(Workplace):
         self.store.fetch(self.layout.root, Path(path).name)
         return self.layout.root / Path(path).name
 
+    def bring_code(self) -> None:
+        """Fetch modules of the user's own, and let this process and those that it starts find them."""
+        self.store.fetch(self.layout.root, self.layout.code.name)
+        if self.layout.code.is_dir():
+            code, before = str(self.layout.code), os.environ.get("PYTHONPATH")
+            sys.path.insert(0, code)
+            os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [code, before]))
+
     def is_trained(self) -> bool:
         """Ask the store."""
         return self.store.holds(self.layout.training.name)
@@ -103,7 +113,9 @@ def opened(place: str) -> Iterator[Workplace]:
         yield Workplace(Path(place))
         return
     with tempfile.TemporaryDirectory(prefix="parak8s-", ignore_cleanup_errors=True) as folder:
-        yield Mirrored(Path(folder) / place.rstrip("/").rpartition("/")[2], Snapshots(place))
+        mirrored = Mirrored(Path(folder) / place.rstrip("/").rpartition("/")[2], Snapshots(place))
+        mirrored.bring_code()
+        yield mirrored
 
 
 class Keeper:
