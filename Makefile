@@ -18,6 +18,11 @@ TFJOB := -s 'compute.volumes=[{claim: runs, path: /mnt/runs}]' -s compute.runs=/
 	-s tracking.uri=sqlite:////mnt/runs/mlflow.db
 TWO_WORKERS := -s compute.workers=2
 FOUR_GPUS := -s compute.workers=4 -s compute.gpus=1 -s compute.shared_memory=2Gi -s 'compute.job.gang={}'
+# The same without a claim: the object store of Kubeflow Pipelines, and an MLflow server whose address a Secret holds.
+STORE := -s compute.workers=2 -s compute.runs=s3://mlpipeline/runs \
+	-s 'compute.env={AWS_ENDPOINT_URL: "http://minio-service.kubeflow:9000"}' \
+	-s 'compute.secrets=[{name: mlpipeline-minio-artifact, env: {AWS_ACCESS_KEY_ID: accesskey, \
+	AWS_SECRET_ACCESS_KEY: secretkey}}, {name: mlflow, env: {MLFLOW_TRACKING_URI: uri}}]'
 PARAMETER_SERVER := -s compute.workers=2 -s compute.parameter_servers=1
 
 .PHONY: help install demo test test-slow check compile schema bench audit clean
@@ -61,6 +66,7 @@ compile: install ## Write the components' yaml, pipelines/compiled, tfjobs/*.yam
 	  $$job $(TFJOB) $(TWO_WORKERS) -s name=$$name > tfjobs/$$name.yaml; \
 	  $$job $(TFJOB) $(FOUR_GPUS) -s name=$$name-gpus > tfjobs/$$name-gpus.yaml; \
 	  $$job $(TFJOB) $(PARAMETER_SERVER) -s name=$$name-ps > tfjobs/$$name-ps.yaml; \
+	  $$job $(STORE) -s name=$$name-store > tfjobs/$$name-store.yaml; \
 	done
 	set -e; for name in ecg xray ecg-hundred; do \
 	  $(BIN)/parak8s manifest katib experiments/$$name.yaml > katib/$$name.yaml; \

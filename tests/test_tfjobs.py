@@ -560,16 +560,31 @@ def test_the_command_says_in_one_sentence_what_is_missing(terminal: Terminal) ->
     assert terminal.err.startswith("parak8s: 2 replicas must share one folder")
 
 
+ON_A_CLAIM = (*SHARED, "tracking.uri=sqlite:////mnt/runs/mlflow.db")
 TWO_WORKERS = ("compute.workers=2",)
 FOUR_GPUS = ("compute.workers=4", "compute.gpus=1", "compute.shared_memory=2Gi", "compute.job.gang={}")
+STORE = (
+    "compute.workers=2",
+    "compute.runs=s3://mlpipeline/runs",
+    "compute.env={AWS_ENDPOINT_URL: 'http://minio-service.kubeflow:9000'}",
+    "compute.secrets=[{name: mlpipeline-minio-artifact, env: {AWS_ACCESS_KEY_ID: accesskey, AWS_SECRET_ACCESS_KEY: "
+    "secretkey}}, {name: mlflow, env: {MLFLOW_TRACKING_URI: uri}}]",
+)
 PARAMETER_SERVER = ("compute.workers=2", "compute.parameter_servers=1")
 
 
 @pytest.mark.parametrize("name", ["ecg", "xray"])
-@pytest.mark.parametrize(("suffix", "overrides"), [("", TWO_WORKERS), ("-gpus", FOUR_GPUS), ("-ps", PARAMETER_SERVER)])
+@pytest.mark.parametrize(
+    ("suffix", "overrides"),
+    [
+        ("", (*ON_A_CLAIM, *TWO_WORKERS)),
+        ("-gpus", (*ON_A_CLAIM, *FOUR_GPUS)),
+        ("-ps", (*ON_A_CLAIM, *PARAMETER_SERVER)),
+        ("-store", STORE),
+    ],
+)
 def test_the_shipped_jobs_are_fresh(name: str, suffix: str, overrides: tuple[str, ...]) -> None:
-    given = (*SHARED, "tracking.uri=sqlite:////mnt/runs/mlflow.db", *overrides, f"name={name}{suffix}")
-    built = cluster_tfjob(loading.load(EXPERIMENTS / f"{name}.yaml", given))
+    built = cluster_tfjob(loading.load(EXPERIMENTS / f"{name}.yaml", (*overrides, f"name={name}{suffix}")))
     shipped = (SHIPPED / f"{name}{suffix}.yaml").read_text(encoding="utf-8")
     assert yaml.safe_load(shipped) == built, "give: make compile"
 
@@ -577,5 +592,5 @@ def test_the_shipped_jobs_are_fresh(name: str, suffix: str, overrides: tuple[str
 def test_the_shipped_jobs_have_the_replicas_that_their_names_promise() -> None:
     found = {path.stem: yaml.safe_load(path.read_text())["spec"]["tfReplicaSpecs"] for path in SHIPPED.glob("*.yaml")}
     replicas = {name: {role: spec["replicas"] for role, spec in specs.items()} for name, specs in found.items()}
-    kinds = {"": {"Worker": 2}, "-gpus": {"Worker": 4}, "-ps": {"Chief": 1, "Worker": 2, "PS": 1}}
+    kinds = {"": {"Worker": 2}, "-gpus": {"Worker": 4}, "-ps": {"Chief": 1, "Worker": 2, "PS": 1}, "-store": {"Worker": 2}}
     assert replicas == {f"{name}{suffix}": counts for name in ("ecg", "xray") for suffix, counts in kinds.items()}
