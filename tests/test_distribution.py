@@ -73,6 +73,11 @@ def test_a_folder_may_show_late_what_the_leader_wrote(tmp_path: Path) -> None:
     ("message", "words"),
     [
         ("Graph execution error:\n\nfailed to connect to ps-0\nmore", r"lost \(failed to connect to ps-0\);"),
+        (
+            "Graph execution error:\n\nDetected at node CollectiveReduceV2 defined at (most recent call last):\n"
+            '  File "/x/parak8s", line 10, in <module>\n\nCollective ops is aborted by: Socket closed\nmore',
+            r"lost \(Collective ops is aborted by: Socket closed\);",
+        ),
         ("Graph execution error:", r"lost \(UnavailableError\);"),
     ],
 )

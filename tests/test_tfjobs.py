@@ -592,5 +592,10 @@ def test_the_shipped_jobs_are_fresh(name: str, suffix: str, overrides: tuple[str
 def test_the_shipped_jobs_have_the_replicas_that_their_names_promise() -> None:
     found = {path.stem: yaml.safe_load(path.read_text())["spec"]["tfReplicaSpecs"] for path in SHIPPED.glob("*.yaml")}
     replicas = {name: {role: spec["replicas"] for role, spec in specs.items()} for name, specs in found.items()}
-    kinds = {"": {"Worker": 2}, "-gpus": {"Worker": 4}, "-ps": {"Chief": 1, "Worker": 2, "PS": 1}, "-store": {"Worker": 2}}
+    kinds = {
+        "": {"Worker": 2},
+        "-gpus": {"Worker": 4},
+        "-ps": {"Chief": 1, "Worker": 2, "PS": 1},
+        "-store": {"Worker": 2},
+    }
     assert replicas == {f"{name}{suffix}": counts for name in ("ecg", "xray") for suffix, counts in kinds.items()}

@@ -35,6 +35,7 @@ LATE_S = 90.0
 """How long a network file system may show an old state: NFS looks again after 60 s by default (acdirmax)."""
 _OF_ANYTHING = (tf.errors.InternalError, tf.errors.UnknownError)
 _OF_PEERS = re.compile(r"collective|connection|coordination|grpc|nccl|peer|remote|socket", re.IGNORECASE)
+_OF_A_GRAPH = ("Graph execution error:", "Detected at node ", 'File "')
 _STARTED_ANEW = re.compile(
     "unable to find the relevant tensor remote_handle|unable to find a context_id|primary device is not remote",
     re.IGNORECASE,
@@ -104,9 +105,9 @@ def is_loss(error: tf.errors.OpError) -> bool:
 
 
 def _first_words(error: tf.errors.OpError) -> str:
-    """Return the first line of an error that says anything; a graph's begins with ``Graph execution error:``."""
+    """Return the first line of an error that says anything; a graph's begins with where it was built."""
     lines = (line.strip() for line in error.message.splitlines())
-    return next((line for line in lines if line and line != "Graph execution error:"), type(error).__name__)[:300]
+    return next((line for line in lines if line and not line.startswith(_OF_A_GRAPH)), type(error).__name__)[:300]
 
 
 def _meet(together: Together, dataset: Path, training: Path, params: Mapping[str, Any]) -> None:
