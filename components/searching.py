@@ -82,10 +82,9 @@ def _on_cluster(point: Experiment, name: str) -> tuple[results.Search, str]:
         created = searches.create(cancelling.ours(wanted))
         outcome = searches.follow(name, OfCluster(), uid=created.uid)
     found = watched.found(wanted, outcome.trials, outcome.reason or outcome.state)
-    if (
-        outcome.succeeded and point.compute.runs and not is_store(point.compute.runs)
-    ):  # the trials' checkpoints, if this pod sees them
-        shutil.rmtree(Path(point.compute.runs) / name, ignore_errors=True)
+    runs = point.compute.runs
+    if outcome.succeeded and runs and not is_store(runs):  # the trials' checkpoints, if this pod sees them
+        shutil.rmtree(Path(runs) / name, ignore_errors=True)
     return found, outcome.reason
 
 

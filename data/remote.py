@@ -24,13 +24,18 @@ EXTRAS = {
 """Protocols that need a plug-in, and the extra of ParaK8s that installs it."""
 
 
+LASTING = (FileNotFoundError, PermissionError, ImportError)
+LASTING_NAMES = ("NoCredentialsError", "PartialCredentialsError", "ParamValidationError", "ClientAuthenticationError")
+"""Errors of plug-ins that another attempt meets again."""
+
+
 def public(url: str) -> str:
     """Return ``url`` without user name, password and query, which may hold secrets."""
     return re.sub(r"//[^/@]*@", "//", url).partition("?")[0] if "://" in url else url
 
 
-def file_system(url: str, protocol: str) -> "tuple[AbstractFileSystem, str]":
-    """Return the fsspec file system of ``url`` and its path there."""
+def file_system(url: str, protocol: str, **options: Any) -> "tuple[AbstractFileSystem, str]":
+    """Return the fsspec file system of ``url``, with options of its own, and its path there."""
     import fsspec
 
     if protocol not in fsspec.available_protocols():
@@ -38,7 +43,8 @@ def file_system(url: str, protocol: str) -> "tuple[AbstractFileSystem, str]":
         raise InputError(
             f"{public(url)}: no protocol {protocol!r}; {nearest(protocol, known)}, and what else fsspec knows"
         )
-    fs, path = fsspec.url_to_fs(url, **(_http_options() if protocol in ("http", "https") else {}))
+    more = _http_options() if protocol in ("http", "https") else options
+    fs, path = fsspec.url_to_fs(url, **more)
     fs.invalidate_cache()
     return fs, path
 
@@ -68,6 +74,19 @@ def explained(url: str, protocol: str, act: str = "read") -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise _fault(error, url, protocol, act) from error
+
+
+def is_lasting(error: BaseException) -> bool:
+    """Return whether another attempt would meet the same: something is missing, is not allowed, or is no address."""
+    found: BaseException | None = error
+    while found is not None:
+        status = {str(getattr(found, name, "")) for name in ("status", "status_code", "code")}
+        if isinstance(found, LASTING) or type(found).__name__ in LASTING_NAMES or status & {"401", "403", "404"}:
+            return True
+        if str(found).startswith("Forbidden"):  # how gcsfs says 403
+            return True
+        found = found.__cause__
+    return False
 
 
 def _fault(error: Exception, url: str, protocol: str, act: str) -> ParaK8sError:

@@ -59,5 +59,6 @@ def emptied(address: str, monkeypatch: pytest.MonkeyPatch) -> Store:
         monkeypatch.setenv(name, value)
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
+    fsspec.get_filesystem_class("s3").clear_instance_cache()  # of an earlier address
     store.files.mkdir(BUCKET)
     return store

@@ -37,7 +37,6 @@ LOADER = """
 import dataclasses
 import tensorflow as tf
 from parak8s.data import loader
-from parak8s.layout import Layout
 
 def read(source):
     examples = loader("ecg", {}).read(source)

@@ -42,20 +42,33 @@ def sent(folder: Path) -> Snapshots:
     return there
 
 
+def objects(store: Store) -> dict[str, str]:
+    """Return the content of all objects at the address but the index, by name without its writer."""
+    found = [name for name in store.names(RUN) if name != "index.json"]
+    return {name.partition("~")[0]: store.files.cat_file(f"{RUN}/{name}").decode() for name in found}
+
+
 def fetched(folder: Path, name: str = "") -> dict[str, str]:
     Snapshots(RUN).fetch(folder, name)
     return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_what_is_sent_is_fetched_and_lies_under_its_own_names(store: Store, tmp_path: Path) -> None:
+def test_what_is_sent_is_fetched_and_lies_under_its_own_names_when_it_is_tidy(store: Store, tmp_path: Path) -> None:
     folder = written(tmp_path / "a", model__keras="m", empty="", training__checkpoints__checkpoint="c")
     written(folder, **{".lock": "process 7", ".result.json." + "0" * 32: "half"})
     (folder / ".training.partial").mkdir()
-    (folder / ".training.partial/.resume").write_text("key")
-    sent(folder)
-    expected = {"model/keras": "m", "empty": "", "training/checkpoints/checkpoint": "c"}
-    assert fetched(tmp_path / "b") == {**expected, ".training.partial/.resume": "key"}
-    assert store.names(RUN) == sorted([*expected, ".training.partial/.resume", "index.json"])
+    (folder / ".training.partial/.resume").write_text("k")
+    there = sent(folder)
+    expected = {
+        "model/keras": "m",
+        "empty": "",
+        "training/checkpoints/checkpoint": "c",
+        ".training.partial/.resume": "k",
+    }
+    assert fetched(tmp_path / "b") == objects(store) == expected
+    there.tidy()
+    assert store.names(RUN) == sorted([*expected, "index.json"])
+    assert fetched(tmp_path / "c") == objects(store) == expected
 
 
 def test_a_part_alone_is_fetched(store: Store, tmp_path: Path) -> None:
@@ -68,25 +81,56 @@ def test_a_part_alone_is_fetched(store: Store, tmp_path: Path) -> None:
 def test_what_changed_alone_is_sent_and_what_is_gone_is_deleted(store: Store, tmp_path: Path) -> None:
     folder = written(tmp_path / "a", same="s", changed="1", gone="g")
     there = sent(folder)
-    first = store.files.info(f"{RUN}/same")["LastModified"], store.files.info(f"{RUN}/same")["ETag"]
+    before = set(store.names(RUN))
     written(folder, changed="2")
     (folder / "gone").unlink()
     os.utime(folder / "same")  # touched, not changed
     there.send(folder)
-    assert fetched(tmp_path / "b") == {"same": "s", "changed": "2"}
-    assert store.names(RUN) == ["changed~2", "index.json", "same"]
-    assert (store.files.info(f"{RUN}/same")["LastModified"], store.files.info(f"{RUN}/same")["ETag"]) == first
-    there.send(folder, tidy=True)
-    assert store.names(RUN) == ["changed", "index.json", "same"]
-    assert fetched(tmp_path / "c") == {"same": "s", "changed": "2"}
+    assert fetched(tmp_path / "b") == objects(store) == {"same": "s", "changed": "2"}
+    assert {name.partition("~")[0] for name in before & set(store.names(RUN))} == {"same", "index.json"}
+    there.tidy()
+    written(folder, changed="3")
+    there.send(folder)
+    assert fetched(tmp_path / "c") == objects(store) == {"same": "s", "changed": "3"}
 
 
-def test_a_renamed_folder_is_there_under_its_new_name_alone(store: Store, tmp_path: Path) -> None:
+def test_a_renamed_folder_is_there_under_its_new_name_alone_and_not_sent_again(store: Store, tmp_path: Path) -> None:
     folder = written(tmp_path / "a", partial__x="1", partial__y="2")
     there = sent(folder)
+    before = store.names(RUN)
     (folder / "partial").rename(folder / "training")
     there.send(folder)
+    assert store.names(RUN) == before
     assert fetched(tmp_path / "b") == {"training/x": "1", "training/y": "2"}
+    there.tidy()
+    assert fetched(tmp_path / "c") == objects(store) == {"training/x": "1", "training/y": "2"}
+
+
+def test_files_of_the_same_content_are_all_there(store: Store, tmp_path: Path) -> None:
+    folder = written(tmp_path / "a", one="1")
+    there = sent(folder)
+    there.send(written(folder, two="1", three="1"))
+    (folder / "one").unlink()
+    there.send(folder)
+    there.tidy()
+    assert fetched(tmp_path / "b") == {"two": "1", "three": "1"}
+
+
+def test_many_files_go_in_portions(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "PORTION_BYTES", 10)
+    texts = {"a": "4444", "b": "55555", "c": "4444x", "d": "1" * 30, "e": "1"}
+    there = Snapshots(RUN)
+    there.claim()
+    put, sizes = there._fs.put, list[int]()
+
+    def counted(local: list[str], remote: list[str]) -> None:
+        sizes.append(sum(Path(name).stat().st_size for name in local))
+        put(local, remote)
+
+    monkeypatch.setattr(there._fs, "put", counted)
+    there.send(written(tmp_path / "a", **texts))
+    assert sizes == [9, 5, 30, 1]
+    assert fetched(tmp_path / "b") == texts
 
 
 @pytest.mark.parametrize("calls", range(6))
@@ -158,24 +202,74 @@ def test_files_that_are_written_to_while_they_are_sent_come_again(
     assert fetched(tmp_path / "b") == {"events": "1 and 2"}
     monkeypatch.setattr(there._fs, "put", put)
     there.send(folder)
-    assert json.loads(store.files.cat_file(f"{RUN}/index.json"))["files"] == {
-        "events": {"object": "events~2", "sha256": "c761a01453b0f12c0d1ced55a91864bb1cc8e46dd9f7a2a05683a6ecc7f4e142"}
-    }
+    index = json.loads(store.files.cat_file(f"{RUN}/index.json"))
+    assert index["files"]["events"]["sha256"] == "c761a01453b0f12c0d1ced55a91864bb1cc8e46dd9f7a2a05683a6ecc7f4e142"
 
 
-def test_another_content_than_was_stored_is_not_taken(store: Store, tmp_path: Path) -> None:
+def of(store: Store, name: str) -> str:
+    """Return the address of the object of a file."""
+    (found,) = [each for each in store.names(RUN) if each.partition("~")[0] == name]
+    return f"{RUN}/{found}"
+
+
+def test_what_is_not_as_it_was_stored_is_not_taken_and_starts_nobody_again(store: Store, tmp_path: Path) -> None:
     sent(written(tmp_path / "a", x="1"))
-    store.files.pipe_file(f"{RUN}/x", b"2")
-    with pytest.raises(StoreAway, match=r"^s3://clinic/runs/ecg/x: another content came than was stored") as lost:
+    place = of(store, "x")
+    store.files.pipe_file(place, b"2")
+    with pytest.raises(
+        EnvironmentFault, match=r"ecg: x~.* is not what was stored; bring it back from a backup"
+    ) as lost:
         fetched(tmp_path / "b")
+    assert lost.value.exit_code == 1
+    store.files.rm_file(place)
+    with pytest.raises(EnvironmentFault, match=r"ecg: an object that its index names is gone; bring it back") as lost:
+        fetched(tmp_path / "b")
+    assert lost.value.exit_code == 1
+
+
+def test_who_reads_while_another_one_writes_is_worth_another_start(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, reader = sent(written(tmp_path / "a", x="1")), Snapshots(RUN)
+    get = reader._fs.get
+
+    def slowly(*given: Any) -> None:
+        writer.send(written(tmp_path / "a", x="2"))
+        get(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reader._fs, "get", slowly)
+        with pytest.raises(StoreAway, match="another process wrote here while it was read") as lost:
+            reader.fetch(tmp_path / "b")
     assert lost.value.exit_code == 200
+    reader.fetch(tmp_path / "b")
+    writer.send(written(tmp_path / "a", x="3"))
+    with pytest.raises(StoreAway, match="another process has written here since it was read"):
+        reader.claim()
 
 
-def test_an_object_that_is_deleted_meanwhile_is_worth_another_start(store: Store, tmp_path: Path) -> None:
-    sent(written(tmp_path / "a", x="1"))
-    store.files.rm_file(f"{RUN}/x")
-    with pytest.raises(StoreAway, match=r"^s3://clinic/runs/ecg: changed while it was read"):
-        fetched(tmp_path / "b")
+def test_two_who_write_at_once_spoil_nothing_and_the_earlier_one_is_refused(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The later one claims and sends while the earlier one is in the middle of sending."""
+    first, second = sent(written(tmp_path / "a", x="1")), Snapshots(RUN)
+    put = first._fs.put
+
+    def overtaken(*given: Any) -> None:
+        put(*given)
+        monkeypatch.setattr(first._fs, "put", put)
+        second.fetch(tmp_path / "b")
+        second.claim()
+        second.send(written(tmp_path / "b", x="second"))
+
+    monkeypatch.setattr(first._fs, "put", overtaken)
+    with pytest.raises(EnvironmentFault, match="another process has begun to write here"):
+        first.send(written(tmp_path / "a", x="first"))
+    assert fetched(tmp_path / "c") == {"x": "second"}
+    second.send(written(tmp_path / "b", x="third"))
+    second.tidy()
+    assert fetched(tmp_path / "d") == {"x": "third"}
+    assert store.names(RUN) == ["index.json", "x"]  # nothing is left of the first
 
 
 def test_a_folder_of_somebody_else_stays_as_it_is(store: Store) -> None:
@@ -218,18 +312,71 @@ def test_a_store_that_is_away_is_asked_again_and_worth_another_start(
     assert (len(asked), len(warnings)) == (3, 2)
 
 
-def test_no_permission_is_not_worth_another_start(
+class StatusError(Exception):
+    """As plug-ins of other stores have them."""
+
+    def __init__(self, **facts: int) -> None:
+        super().__init__("no")
+        self.__dict__.update(facts)
+
+
+class NoCredentialsError(Exception):
+    """Called as botocore's."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [PermissionError("Access Denied"), NoCredentialsError(), StatusError(status_code=404), StatusError(code=403),
+     OSError("Forbidden: https://storage")],
+)  # fmt: skip
+def test_what_another_attempt_would_meet_again_is_not_tried_again_and_starts_nobody_again(
+    error: Exception, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, tried = sent(written(tmp_path / "a", x="1")), []
+
+    def refused(*given: Any) -> None:
+        tried.append(given)
+        raise error
+
+    monkeypatch.setattr(there._fs, "put", refused)
+    with pytest.raises(EnvironmentFault, match=r"^s3://clinic/runs/ecg: cannot be written: ") as fault:
+        there.send(written(tmp_path / "a", x="2"))
+    assert (fault.value.exit_code, len(tried)) == (1, 1)
+
+
+def test_a_store_that_loses_a_part_of_what_is_sent_is_worth_another_start(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = sent(written(tmp_path / "a", x="1"))
 
-    def refused(*given: Any) -> None:
-        raise PermissionError("Access Denied")
+    def lost(*given: Any) -> None:
+        raise FileNotFoundError("NoSuchUpload")
 
-    monkeypatch.setattr(there._fs, "put", refused)
-    with pytest.raises(EnvironmentFault, match=r"^s3://clinic/runs/ecg: cannot be written: PermissionError") as fault:
+    monkeypatch.setattr(there._fs, "put", lost)
+    with pytest.raises(StoreAway, match=r"^s3://clinic/runs/ecg: it has lost a part of what was sent"):
         there.send(written(tmp_path / "a", x="2"))
-    assert fault.value.exit_code == 1
+
+
+def test_nobody_waits_longer_than_the_patience_lasts(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "PATIENCE_S", 0.5)
+    there, tried = sent(written(tmp_path / "a", x="1")), []
+
+    def away(*given: Any) -> None:
+        tried.append(given)
+        raise TimeoutError
+
+    monkeypatch.setattr(there._fs, "cat_file", away)
+    with pytest.raises(StoreAway):
+        there.fetch(tmp_path / "b")
+    assert len(tried) == 1
+
+
+def test_a_folder_that_a_console_made_is_empty(store: Store, tmp_path: Path) -> None:
+    store.files.pipe_file(f"{RUN}/", b"")
+    sent(written(tmp_path / "a", x="1"))
+    assert fetched(tmp_path / "b") == {"x": "1"}
 
 
 def test_what_is_deleted_is_gone_and_nothing_else(store: Store, tmp_path: Path) -> None:

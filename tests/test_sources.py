@@ -220,6 +220,7 @@ def test_a_cache_that_cannot_be_written_is_the_environments_fault(
 )
 def test_a_missing_plug_in_is_named(monkeypatch: pytest.MonkeyPatch, url: str, module: str, extra: str) -> None:
     monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, url.partition(":")[0], raising=False)
     with pytest.raises(EnvironmentFault) as caught:
         fetch(url)
     assert f"pip install 'parak8s[{extra}]'" in str(caught.value)

@@ -416,6 +416,23 @@ def test_replicas_that_share_an_object_store_need_no_volume(runs: str) -> None:
     assert container(named)["command"][3:] == ["--output", "s3://clinic/mine"]
 
 
+@pytest.mark.parametrize(
+    "address", ["file:///mnt/x", "memory://x", "http://x/y", "s4://x", "s3://", "s3:///x", "s3://my clinic/x"]
+)
+def test_what_is_no_object_store_that_can_be_written_to_is_refused(address: str) -> None:
+    with pytest.raises(
+        InputError, match=f"^{address}: expected an absolute path or an object store, such as /mnt/runs"
+    ):
+        job("compute.workers=2", directory=address)
+
+
+def test_a_password_in_the_address_of_an_object_store_is_refused_and_not_repeated() -> None:
+    with pytest.raises(
+        InputError, match=r"^s3://key:\*\*\*@clinic/x: expected .* passwords belong into compute.secrets"
+    ):
+        job("compute.workers=2", directory="s3://key:hunter2@clinic/x")
+
+
 @pytest.mark.parametrize("directory", ["runs/x", "/opt/runs", "/tmpx"])
 def test_a_folder_that_no_pod_can_write_to_is_refused(directory: str) -> None:
     with pytest.raises(InputError, match=f"^no pod can write to the folder {directory}; write one on a volume"):
@@ -432,7 +449,7 @@ def test_the_folder_is_named_after_the_job_so_that_two_jobs_share_none() -> None
         ("compute.runs=/mnt/other", "compute.runs: must lie on one of compute.volumes, got /mnt/other; mount a claim"),
         (
             "compute.runs=http://clinic/runs",
-            "compute.runs: expected an object store such as s3://bucket/runs, got http",
+            "compute.runs: expected an absolute path or an object store, such as /mnt/",
         ),
         ("compute.runs=runs", "compute.runs: expected an absolute path or an object store, such as /mnt/runs or s3://"),
         ("compute.job={clean_pods: None}", "compute.job.clean_pods: with parameter servers write Running or All"),

@@ -5,6 +5,7 @@ The store speaks S3 over HTTP; every start of a replica begins with an empty fol
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import numpy as np
 import pytest
 
 from object_store import BUCKET, Store, emptied, serving
-from parak8s import replica
+from parak8s import files, replica
+from parak8s.claims import Claim
 from parak8s.errors import EnvironmentFault, InputError
 from parak8s.experiment import Experiment
 from parak8s.loading import parse
@@ -22,6 +24,7 @@ from parak8s.snapshots import Snapshots, StoreAway
 from parak8s.steps.ingest import ingest
 from parak8s.tfjobs import local
 from parak8s.tfjobs.building import cluster_tfjob, tfjob
+from parak8s.training.interruption import Interrupted
 from parak8s.training.progress import Record
 from parak8s.workplace import Keeper, Mirrored, Workplace, opened
 
@@ -124,6 +127,10 @@ def test_a_whole_run_goes_on_after_each_kill_and_lies_in_the_store_as_in_a_folde
     assert not [name for name in names if "~" in name]
 
 
+def names(store: Store) -> list[str]:
+    return sorted(name.partition("~")[0] for name in store.names(f"{BUCKET}/runs/small"))
+
+
 class Silent:
     def started(self, step: str) -> None: ...
     def finished(self, step: str, summary: str, seconds: float | None) -> None: ...
@@ -132,13 +139,13 @@ class Silent:
 def start(experiment: Experiment, makes: str, then: Exception | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Start the leader of a job in a new pod; it makes a file, and ends."""
 
-    def lead(team: Any, experiment: Experiment, layout: Any, *more: Any) -> None:
+    def train(experiment: Experiment, layout: Any, *more: Any) -> None:
         (layout.root / makes).parent.mkdir(parents=True, exist_ok=True)
         (layout.root / makes).write_text(makes)
         if then is not None:
             raise then
 
-    monkeypatch.setattr(replica, "_lead", lead)
+    monkeypatch.setattr(replica, "_train", train)
     with opened(f"{BUCKET}/runs/small") as place:
         replica.take_part(experiment, place, narrator=Silent(), train_only=True)
 
@@ -157,31 +164,102 @@ def test_starts_that_get_nowhere_are_counted_over_all_pods(store: Store, monkeyp
 def test_what_was_made_before_a_fault_is_in_the_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="broken"):
         start(parse(SMALL, "x"), "dataset/step.json", InputError("broken"), monkeypatch)
-    assert "dataset/step.json" in store.names(f"{BUCKET}/runs/small")
+    assert "dataset/step.json" in names(store)
+
+
+RECORD = Record(**dict.fromkeys(Record.__dataclass_fields__, 1))
+
+
+def away(*given: Any) -> None:
+    raise StoreAway("s3://clinic does not answer")
 
 
 def test_an_epoch_that_cannot_be_stored_is_stored_with_the_next_and_a_step_ends_the_replica(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    place = Mirrored(tmp_path, Snapshots(f"{BUCKET}/runs/small"))
-    place.store.claim()
+    place = Mirrored(tmp_path / "small", Snapshots(f"{BUCKET}/runs/small"))
     keeper, put = Keeper(place, Silent()), place.store._fs.put
-    record = Record(**dict.fromkeys(Record.__dataclass_fields__, 1))
-
-    def away(*given: Any) -> None:
-        raise StoreAway("s3://clinic does not answer")
-
+    place.claim()
     monkeypatch.setattr(place.store, "_persistently", lambda act: act())
     monkeypatch.setattr(place.store._fs, "put", away)
-    (tmp_path / "ckpt-1").write_text("1")
-    keeper.on_epoch(record)
-    assert caplog.messages[-1] == "epoch 1 is kept here alone: s3://clinic does not answer"
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "ckpt-1").write_text("1")
+    keeper.on_epoch(RECORD)
     with pytest.raises(StoreAway):
         keeper.finished("train", "", 1.0)
+    assert "s3://clinic does not answer; what is not stored now is stored later" in caplog.messages
     monkeypatch.setattr(place.store._fs, "put", put)
-    (tmp_path / "ckpt-2").write_text("2")
-    keeper.on_epoch(record)
-    assert store.names(f"{BUCKET}/runs/small") == ["ckpt-1", "ckpt-2", "index.json"]
+    (tmp_path / "small" / "ckpt-2").write_text("2")
+    keeper.on_epoch(RECORD)
+    place._sending.result()
+    assert names(store) == ["ckpt-1", "ckpt-2", "index.json"]
+
+
+def test_the_training_does_not_wait_for_the_store_which_gets_the_epoch_as_it_was(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, go = tmp_path / "small", threading.Event()
+    place = Mirrored(root, Snapshots(f"{BUCKET}/runs/small"))
+    place.claim()
+    put = place.store._fs.put
+
+    def slowly(*given: Any) -> None:
+        assert go.wait(60)
+        put(*given)
+
+    monkeypatch.setattr(place.store._fs, "put", slowly)
+    files.write_text(root / "records.json", "1")
+    (root / "ckpt-1").write_text("1")
+    place.keep_soon()
+    files.write_text(root / "records.json", "2")
+    (root / "ckpt-1").unlink()
+    (root / "ckpt-2").write_text("2")
+    place.keep_soon()  # the first one is still on its way
+    go.set()
+    place._sending.result()
+    Snapshots(f"{BUCKET}/runs/small").fetch(tmp_path / "then")
+    assert {path.name: path.read_text() for path in (tmp_path / "then").iterdir()} == {
+        "records.json": "1",
+        "ckpt-1": "1",
+    }
+    place.keep()
+    assert names(store) == ["ckpt-2", "index.json", "records.json"]
+
+
+def test_who_is_asked_to_stop_and_cannot_store_it_does_not_say_that_all_is_saved(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Mirrored(tmp_path / "small", Snapshots(f"{BUCKET}/runs/small"))
+
+    def stopped() -> None:
+        with place.led():
+            place.claim()
+            files.write_text(tmp_path / "small" / "pause.json", "{}")
+            monkeypatch.setattr(place.store, "send", away)
+            raise Interrupted(3, 10, 20)
+
+    with pytest.raises(StoreAway, match="asked to stop, and what came after the last stored epoch is lost: s3") as stop:
+        stopped()
+    assert stop.value.exit_code == 143
+
+
+def test_a_job_that_is_refused_does_not_disturb_the_one_that_works_there(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(f"{BUCKET}/runs/small") as place, place.led():
+        place.claim()
+        Claim(place.layout, parse(SMALL, "x"), "fingerprint", "digest")._write()
+        (place.layout.training).mkdir()
+        (place.layout.training / "model.keras").write_text("")
+        place.keep()
+        for overrides, certify, message in (
+            (["seed=4"], False, r"^s3://clinic/runs/small holds the run of another point: seed 3 -> 4. Choose another"),
+            ([], True, r"^s3://clinic/runs/small: was trained without --certify"),
+        ):
+            with opened(f"{BUCKET}/runs/small") as other, pytest.raises(InputError, match=message):
+                replica.take_part(parse(SMALL, "x", overrides), other, narrator=Silent(), certify=certify)
+        (place.layout.root / "more").write_text("")
+        place.keep()
 
 
 def test_a_folder_that_all_see_is_used_as_it_is(tmp_path: Path) -> None:
@@ -191,13 +269,13 @@ def test_a_folder_that_all_see_is_used_as_it_is(tmp_path: Path) -> None:
 
 
 def test_each_replica_has_an_empty_folder_that_is_gone_afterwards(store: Store) -> None:
-    Mirrored(Path("unused"), Snapshots(f"{BUCKET}/runs/small")).store.claim()
     with opened(f"{BUCKET}/runs/small/") as one, opened(f"{BUCKET}/runs/small") as other:
         roots = one.layout.root, other.layout.root
         assert roots[0] != roots[1]
         assert [root.name for root in roots] == ["small", "small"]
         assert not any(root.exists() for root in roots)
         with one.led():
+            one.claim()
             (roots[0] / "dataset").mkdir(parents=True)
             (roots[0] / "dataset" / "manifest.json").write_text("{}")
         assert not other.is_trained()

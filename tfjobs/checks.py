@@ -10,7 +10,8 @@ from parak8s import provenance
 from parak8s.errors import InputError
 from parak8s.experiment import Compute, Experiment
 from parak8s.experiment.compute import is_store, lies_in
-from parak8s.secrets import secret_paths
+from parak8s.experiment.rules import FORMS, PLACE
+from parak8s.secrets import redacted, secret_paths
 from parak8s.tfjobs.objects import Role
 from parak8s.tfjobs.pods import SCRATCH
 
@@ -81,7 +82,11 @@ def default_directory(compute: Compute, name: str) -> str:
 
 def refuse_unshared(compute: Compute, directory: str, replicas: int) -> None:
     """Refuse several replicas without a place that all of them reach, and one without a place to write to."""
-    if is_store(directory) or any(lies_in(directory, volume.path) for volume in compute.volumes):
+    if is_store(directory):
+        if not re.fullmatch(PLACE, directory):
+            raise InputError(f"{redacted(directory)}: expected {FORMS[PLACE]}; passwords belong into compute.secrets")
+        return
+    if any(lies_in(directory, volume.path) for volume in compute.volumes):
         return
     if replicas == 1 and not lies_in(directory, SCRATCH):
         raise InputError(

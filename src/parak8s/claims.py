@@ -23,6 +23,9 @@ OF_THE_JOB = (".lock", ".starts.json", "tfjob.json", "logs")
 """What may lie in the directory of a run before it begins."""
 
 
+PINNED = ("model.params.weights", "model.params.weights_digest")
+"""What a run writes down when it begins: the version of its pretrained weights."""
+FIX = "Choose another folder with -o, or delete this one"
 HELD_S = 120.0
 """How long a file server may keep the lock of a machine that is gone: NFSv4's lease is 90 s by default."""
 
@@ -78,20 +81,16 @@ class Claim:
             files.write_json(layout.environment, provenance.environment(self.experiment))
 
     def _refuse_another(self, theirs: dict[str, str]) -> None:
-        fix = "Choose another folder with -o, or delete this one"
         if theirs["fingerprint"] != self.fingerprint:
-            raise InputError(f"{self.layout.root} holds the run of another point: {self._difference(theirs)}. {fix}")
+            raise InputError(f"{self.layout.where} holds the run of another point: {self._difference(theirs)}. {FIX}")
         engine = theirs.get("engine", "local")
         if engine != self.engine:
-            raise InputError(f"{self.layout.root} holds a run of --engine {engine}, this is {self.engine}. {fix}")
+            raise InputError(f"{self.layout.where} holds a run of --engine {engine}, this is {self.engine}. {FIX}")
 
     def _difference(self, theirs: dict[str, str]) -> str:
         if theirs["data_digest"] != self.digest:
             return f"its data is {theirs['data_digest']}, yours {self.digest}"
-        old = flatten(documents.read(self.layout.experiment).data)
-        new = provenance.identity(self.experiment)
-        changed = [f"{path} {old.get(path)!r} -> {value!r}" for path, value in new.items() if old.get(path) != value]
-        return ", ".join(changed) or "the code has changed since"
+        return _changes(self.layout, self.experiment) or "the code has changed since"
 
     def _take_back(self) -> None:
         layout = self.layout
@@ -99,6 +98,18 @@ class Claim:
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # somebody else's files are in it
             layout.root.rmdir()
+
+
+def refuse_edited(layout: Layout, experiment: Experiment) -> None:
+    """Refuse the directory of a run whose file said something else.
+
+    Data and pretrained weights, which must be read for it, are compared later, in :class:`Claim`.
+
+    Raises:
+        InputError: It did.
+    """
+    if layout.experiment.is_file() and (changes := _changes(layout, experiment, but=PINNED)):
+        raise InputError(f"{layout.where} holds the run of another point: {changes}. {FIX}")
 
 
 def refuse_foreign(layout: Layout) -> None:
@@ -109,11 +120,11 @@ def refuse_foreign(layout: Layout) -> None:
     """
     root = layout.root
     if root.exists() and not root.is_dir():
-        raise InputError(f"{root}: is a file; -o wants a folder")
+        raise InputError(f"{layout.where}: is a file; -o wants a folder")
     if root.is_dir() and not layout.identity.is_file():
         found = sorted(path.name for path in root.iterdir() if not _is_of_the_job(path.name))
         if found:
-            raise InputError(f"{root}: holds {found[0]!r} and no run; choose a new or an empty folder with -o")
+            raise InputError(f"{layout.where}: holds {found[0]!r} and no run; choose a new or an empty folder with -o")
 
 
 def refuse_busy(layout: Layout) -> None:
@@ -125,6 +136,13 @@ def refuse_busy(layout: Layout) -> None:
     if layout.root.is_dir():
         with _alone_in(layout.root, 0):
             pass
+
+
+def _changes(layout: Layout, experiment: Experiment, *, but: Collection[str] = ()) -> str:
+    """Return what the experiment says otherwise than the file of the run in the directory."""
+    old, new = flatten(documents.read(layout.experiment).data), provenance.identity(experiment)
+    changed = [path for path, value in new.items() if old.get(path) != value and path not in but]
+    return ", ".join(f"{path} {old.get(path)!r} -> {new[path]!r}" for path in changed)
 
 
 def _is_of_the_job(name: str) -> bool:

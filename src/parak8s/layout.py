@@ -6,9 +6,20 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Layout:
-    """The directory of one run, as ``parak8s run -o DIR`` leaves it."""
+    """The directory of one run, as ``parak8s run -o DIR`` leaves it.
+
+    Args:
+        root: The directory.
+        address: Where an object store keeps it; empty without one.
+    """
 
     root: Path
+    address: str = ""
+
+    @property
+    def where(self) -> str:
+        """What the user calls the directory."""
+        return self.address or str(self.root)
 
     @property
     def experiment(self) -> Path:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from parak8s import files, provenance
-from parak8s.claims import HELD_S, refuse_foreign
+from parak8s.claims import HELD_S, refuse_edited, refuse_foreign
 from parak8s.errors import InputError
 from parak8s.experiment import Experiment
 from parak8s.layout import Layout
@@ -59,14 +59,17 @@ def take_part(
     with workplace.led():
         if not train_only:
             refuse_foreign(layout)
+            refuse_edited(layout, as_begun(experiment, layout.experiment))
         if certify:
             refuse_late_certificate(layout)
+        workplace.claim()
         with counted(layout, experiment):
             workplace.keep()  # that it has started
             if team is not None:
                 determinism.prepare(experiment, together=True)
-            keeper = Keeper(workplace, narrator)
-            _lead(team, experiment, layout, keeper, [keeper, *observers], train_only, certify)
+            keeper, act = Keeper(workplace, narrator), _train if train_only else _run
+            with _leading_if_any(team, experiment, certify, workplace) as together:
+                act(experiment, layout, keeper, [keeper, *observers], together)
 
 
 def refuse_late_certificate(layout: Layout) -> None:
@@ -76,7 +79,7 @@ def refuse_late_certificate(layout: Layout) -> None:
         InputError: The folder holds a whole training without a certificate.
     """
     if layout.training.is_dir() and not layout.certificate.is_file():
-        raise InputError(f"{layout.root}: was trained without --certify; give another folder with -o")
+        raise InputError(f"{layout.where}: was trained without --certify; give another folder with -o")
 
 
 def join(team: Team, experiment: Experiment, workplace: Workplace) -> None:
@@ -96,32 +99,47 @@ def join(team: Team, experiment: Experiment, workplace: Workplace) -> None:
 
 
 @contextlib.contextmanager
-def leading(team: Team, experiment: Experiment, *, certify: bool = False) -> Iterator[Together]:
-    """Yield what the leader's training needs to meet the others, who may come from now on."""
+def leading(
+    team: Team, experiment: Experiment, *, certify: bool = False, ready: Callable[[], None] = lambda: None
+) -> Iterator[Together]:
+    """Yield what the leader's training needs to meet the others, who may come from now on.
+
+    Args:
+        team: Of this replica.
+        experiment: What is run.
+        certify: See :func:`take_part`.
+        ready: Called before the others are told to begin.
+    """
     with contextlib.ExitStack() as stack:
         meeting = stack.enter_context(Meeting(team)) if not team.coordinated else None
-        yield _together(team, experiment, meeting, certify=certify)
+        yield _together(team, experiment, meeting, certify=certify, ready=ready)
 
 
-def _lead(
-    team: Team | None,
+@contextlib.contextmanager
+def _leading_if_any(
+    team: Team | None, experiment: Experiment, certify: bool, workplace: Workplace
+) -> Iterator[Together | None]:
+    if team is None:
+        yield None
+    else:
+        with leading(team, experiment, certify=certify, ready=workplace.keep) as together:
+            yield together
+
+
+def _run(
+    experiment: Experiment, layout: Layout, narrator: Narrator, observers: Sequence[Observer], together: Together | None
+) -> None:
+    begun = as_begun(experiment, layout.experiment)
+    run(begun, layout.root, narrator=narrator, observers=observers, together=together, wait_s=HELD_S)
+
+
+def _train(
     experiment: Experiment,
     layout: Layout,
-    narrator: Narrator,
+    _narrator: Narrator,
     observers: Sequence[Observer],
-    train_only: bool,
-    certify: bool,
+    together: Together | None,
 ) -> None:
-    with contextlib.ExitStack() as stack:
-        together = stack.enter_context(leading(team, experiment, certify=certify)) if team is not None else None
-        if train_only:
-            _train(experiment, layout, observers, together)
-        else:
-            begun = as_begun(experiment, layout.experiment)
-            run(begun, layout.root, narrator=narrator, observers=observers, together=together, wait_s=HELD_S)
-
-
-def _train(experiment: Experiment, layout: Layout, observers: Sequence[Observer], together: Together | None) -> None:
     from parak8s.steps.train import train
 
     if layout.training.is_dir():
@@ -154,8 +172,9 @@ def _together(
     told: dict[str, Any] | None = None,
     *,
     certify: bool = False,
+    ready: Callable[[], None] = lambda: None,
 ) -> Together:
     from parak8s.training.distribution import Together
 
     job = experiment.compute.job
-    return Together(team, job.rendezvous_s, job.peer_timeout_s, meeting, told or {}, certify)
+    return Together(team, job.rendezvous_s, job.peer_timeout_s, meeting, told or {}, certify, ready)

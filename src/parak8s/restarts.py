@@ -29,7 +29,8 @@ def counted(layout: Layout, experiment: Experiment) -> Iterator[None]:
     """Count the start of the leader that this block is, until it ends well.
 
     A start that waits for a replica in vain is not counted, as a cluster may be full for a night; nor is one that is
-    asked to stop (SIGTERM), as a node may be needed for something else.
+    asked to stop (SIGTERM), as a node may be needed for something else. (Where an object store keeps the run, one that
+    is asked outside of the training is counted: it ends before it can tell the store.)
 
     Args:
         layout: Of the run.
@@ -48,7 +49,7 @@ def counted(layout: Layout, experiment: Experiment) -> Iterator[None]:
     if fruitless > limit:
         layout.starts.unlink()
         raise EnvironmentFault(
-            f"{layout.root}: started {fruitless} times in a row without an epoch or a step of the run being finished; "
+            f"{layout.where}: started {fruitless} times in a row without an epoch or a step of the run being finished; "
             "see in the replicas' logs and in the pods' last states how they ended, mend it, and create the job again: "
             "it goes on from there. compute.job.backoff_limit says how often to try"
         )

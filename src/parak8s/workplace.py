@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from parak8s.errors import ParaK8sError
 from parak8s.experiment.compute import is_store
 from parak8s.layout import Layout
 from parak8s.snapshots import Snapshots, StoreAway
+from parak8s.training.interruption import Interrupted
 
 if TYPE_CHECKING:
     from parak8s.run import Narrator
@@ -34,11 +38,17 @@ class Workplace:
 
     @contextlib.contextmanager
     def led(self) -> Iterator[None]:
-        """Hold the run's directory as the leader, with all that earlier starts left in it."""
+        """Have in the run's directory, as the leader, all that earlier starts left there."""
         yield
+
+    def claim(self) -> None:
+        """Be the leader who writes from now on."""
 
     def keep(self) -> None:
         """See to it that what is there now outlives this replica."""
+
+    def keep_soon(self) -> None:
+        """Do so while the training goes on."""
 
     def bring(self, path: str) -> Path:
         """Return where this replica sees what the leader sees at ``path``, directly in the run's directory."""
@@ -53,36 +63,74 @@ class Mirrored(Workplace):
     """A folder of this replica alone. The leader sends what is in it to an object store, the others fetch it there.
 
     Args:
-        root: Empty.
+        root: Empty; a folder beside it is ours, too.
         store: Where the run is kept.
     """
 
     def __init__(self, root: Path, store: Snapshots) -> None:
         super().__init__(root)
+        self.layout = Layout(root, store.url)
         self.store = store
+        self._thread, self._sending = ThreadPoolExecutor(1, thread_name_prefix="snapshots"), Future[None]()
+        self._sending.set_result(None)
 
     @contextlib.contextmanager
     def led(self) -> Iterator[None]:
         """Begin with what the store holds, and leave there what is here at the end.
 
+        Who is refused in the block before the claim has changed nothing in the store.
+
         Raises:
             ParaK8sError: The store cannot be used, or another process has begun to write there.
         """
-        self.store.claim()
         self.store.fetch(self.layout.root)
         try:
             yield
-        except BaseException:
-            try:
-                self.keep()
-            except Exception as fault:
-                log.error("%s", fault)
+        except BaseException as error:
+            if self.store.claimed:
+                self._keep_at_last(error)
             raise
-        self.store.send(self.layout.root, tidy=True)
+        self.keep()
+        self.store.tidy()
+
+    def claim(self) -> None:
+        """Let the store refuse whoever wrote there before."""
+        self.store.claim()
 
     def keep(self) -> None:
         """Send what has changed."""
+        self._sending.result()
         self.store.send(self.layout.root)
+
+    def keep_soon(self) -> None:
+        """Send what has changed up to now, unless that of an earlier call is still being sent."""
+        if self._sending.done():
+            self._sending.result()
+            now = self.layout.root.with_name(f".{self.layout.root.name}.now")
+            shutil.rmtree(now, ignore_errors=True)
+            shutil.copytree(self.layout.root, now, copy_function=os.link)  # files are replaced, not written to
+            self._sending = self._thread.submit(self._send, now)
+
+    def _send(self, folder: Path) -> None:
+        try:
+            self.store.send(folder)
+        except StoreAway as fault:
+            log.warning("%s; what is not stored now is stored later", fault)
+
+    def _keep_at_last(self, error: BaseException) -> None:
+        """Send what was done before ``error``.
+
+        Raises:
+            StoreAway: That failed; whoever asked the training to stop believes that all is saved.
+        """
+        try:
+            self.keep()
+        except ParaK8sError as fault:
+            if isinstance(error, Interrupted):
+                lost = StoreAway(f"asked to stop, and what came after the last stored epoch is lost: {fault}")
+                lost.exit_code = error.exit_code
+                raise lost from error
+            log.error("%s", fault)
 
     def bring(self, path: str) -> Path:
         """Fetch the folder."""
@@ -141,9 +189,6 @@ class Keeper:
     def on_steps(self, epoch: int, done: int, total: int) -> None:
         """Nothing: the epoch counts when it is over."""
 
-    def on_epoch(self, record: Record) -> None:
-        """Keep the checkpoint. One that cannot be stored now is stored with the next."""
-        try:
-            self.workplace.keep()
-        except StoreAway as fault:
-            log.warning("epoch %d is kept here alone: %s", record.epoch, fault)
+    def on_epoch(self, record: Record) -> None:  # noqa: ARG002 - of an observer
+        """Keep the checkpoint."""
+        self.workplace.keep_soon()

@@ -25,8 +25,6 @@ GREATEST = 2**31 - 1
 """Of an int32, which most numbers of Kubernetes are."""
 RESTARTS_EACH = 6
 """Restarts of each replica until a job has failed, where the file says nothing: one fault restarts all of them."""
-NO_STORES = ("file", "http", "https", "local", "memory", "synthetic")
-"""What fsspec or we read, and pods cannot write to, or do not share."""
 Seconds = Annotated[int, Field(ge=1, le=GREATEST)]
 
 
@@ -171,13 +169,8 @@ class Compute(Section):
 
     @model_validator(mode="after")
     def _runs_are_kept(self) -> Self:
-        if not self.runs:
-            return self
-        if is_store(self.runs):
-            if self.runs.partition("://")[0] in NO_STORES:
-                message = f"expected an object store such as s3://bucket/runs, got {self.runs}; a folder begins with /"
-                raise RuleError("runs", message)
-        elif not any(lies_in(self.runs, volume.path) for volume in self.volumes):
+        shared = not self.runs or is_store(self.runs) or any(lies_in(self.runs, each.path) for each in self.volumes)
+        if not shared:
             raise RuleError("runs", f"must lie on one of compute.volumes, got {self.runs}; mount a claim there")
         return self
 

@@ -10,12 +10,13 @@ FORMS = {
     r"^sha256:[0-9a-f]{64}$": "sha256: and 64 hexadecimal digits",
     r"^\s*(>=|<=|>|<)\s*([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$": "a threshold in quotes, such as '>= 0.95'",
     r"^/.*$": "an absolute path, such as /mnt/data",
-    r"^(/|[a-z][a-z0-9]*://[^/]).*$": "an absolute path or an object store, such as /mnt/runs or s3://bucket/runs",
+    r"^(/.*|(s3|s3a|gs|gcs|abfs|az)://[^/:@\s]+(@[^/:@\s]+)?(/.*)?)$": "an absolute path or an object store, such as "
+    "/mnt/runs or s3://bucket/runs (also gs://, abfs://)",
     r"^[A-Za-z_][A-Za-z0-9_]*$": "a name of an environment variable, such as AWS_ACCESS_KEY_ID",
     r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)$": "a moment, such as 2026-12-01T00:00:00Z",
 }
 """What text that must match a pattern looks like, in words."""
-_NAME, _DIGEST, _THRESHOLD, _PATH, _PLACE, _VARIABLE, _MOMENT = FORMS
+_NAME, _DIGEST, _THRESHOLD, _PATH, PLACE, _VARIABLE, _MOMENT = FORMS
 
 Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=63)]
 Text = Annotated[str, StringConstraints(min_length=1)]
@@ -25,7 +26,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Digest = Annotated[str, StringConstraints(pattern=_DIGEST)]
 AbsolutePath = Annotated[str, StringConstraints(pattern=_PATH)]
-Place = Annotated[str, StringConstraints(pattern=_PLACE)]
+Place = Annotated[str, StringConstraints(pattern=PLACE)]
 Variable = Annotated[str, StringConstraints(pattern=_VARIABLE)]
 Count = Annotated[int, Field(ge=1)]
 Monitor = Literal["loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "val_f1"]

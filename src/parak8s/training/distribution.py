@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,7 @@ class Together:
         meeting: Where the leader meets them.
         told: What the leader told this one; empty for the leader.
         certify: Whether the leader trains alone too, afterwards, and compares.
+        ready: Called by the leader before it tells the others to begin.
     """
 
     team: Team
@@ -61,6 +62,7 @@ class Together:
     meeting: Meeting | None = None
     told: Mapping[str, Any] = field(default_factory=dict)
     certify: bool = False
+    ready: Callable[[], None] = lambda: None
 
 
 @contextlib.contextmanager
@@ -112,6 +114,8 @@ def _first_words(error: tf.errors.OpError) -> str:
 
 def _meet(together: Together, dataset: Path, training: Path, params: Mapping[str, Any]) -> None:
     team = together.team
+    if team.leads:
+        together.ready()
     if team.coordinated:
         others = {name: address for name, address in team.addresses() if name != team.name}
         wait_for({name: address for name, address in others.items() if "evaluator" not in name}, together.start_s)
@@ -121,7 +125,7 @@ def _meet(together: Together, dataset: Path, training: Path, params: Mapping[str
     elif (seen := seen_in_time(dataset, training, together.told["state"])) != together.told["state"]:
         raise EnvironmentFault(
             f"{training}: {team.name} sees {seen} here, {team.leader} {together.told['state']}; all replicas must see "
-            "one folder: mount the same volume (ReadWriteMany) at the same path in all of them"
+            "one folder, or one object store: mount the same volume (ReadWriteMany) at the same path in all of them"
         )
 
 
