@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from object_store import BUCKET, Store, emptied, serving
 from parak8s import files, replica
@@ -120,6 +121,9 @@ def test_a_whole_run_goes_on_after_each_kill_and_lies_in_the_store_as_in_a_folde
         ("gate  ", "worker-0", signal.SIGTERM),
     )  # fmt: skip
     names = store.names(f"{BUCKET}/runs/small")
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    assert [run.info.status for run in client.search_runs(experiments)] == ["FINISHED"]  # each start found it again
     assert {name.partition("/")[0] for name in names} == {
         *("dataset", "training", "model", "evaluation", "gate", "registration"),
         *("index.json", "experiment.yaml", "environment.json", "report.html", "result.json", "run.json"),

@@ -34,8 +34,8 @@ def train(
 ) -> Outcome:
     """Write ``model.keras`` and ``history.json`` into ``training``; go on from the checkpoints that are there.
 
-    ``training.tensorboard`` adds the folder ``tensorboard``. One of several replicas trains with the others, who see
-    the same folders; the leader writes.
+    ``training.tensorboard`` adds the folder ``tensorboard``. One of several replicas trains with the others, who begin
+    with the same in their folders; the leader writes.
 
     Args:
         experiment: What to train.
