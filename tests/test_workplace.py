@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mlflow import MlflowClient
 
 from object_store import BUCKET, Store, emptied, serving
 from parak8s import files, replica
@@ -113,6 +112,8 @@ def test_a_job_whose_pods_are_replaced_trains_the_bits_of_one_in_a_folder_that_i
 def test_a_whole_run_goes_on_after_each_kill_and_lies_in_the_store_as_in_a_folder(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from mlflow import MlflowClient
+
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     succeeds(
         cluster_tfjob(parse(SMALL, "x")), tmp_path / "logs",
