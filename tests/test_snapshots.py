@@ -272,6 +272,31 @@ def test_two_who_write_at_once_spoil_nothing_and_the_earlier_one_is_refused(
     assert store.names(RUN) == ["index.json", "x"]  # nothing is left of the first
 
 
+def test_who_tidies_up_leaves_what_another_one_has_begun_to_write(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = sent(written(tmp_path / "a", x="1")), Snapshots(RUN)
+    copy, put = first._fs.copy, first._fs.put
+
+    def overtaken(*given: Any) -> None:
+        copy(*given)
+        second.fetch(tmp_path / "b")
+        second.claim()
+
+    def tidied_before_the_index(*given: Any) -> None:
+        put(*given)
+        with pytest.raises(EnvironmentFault, match="another process has begun to write here"):
+            first.tidy()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(first._fs, "copy", overtaken)
+        with pytest.raises(EnvironmentFault, match="another process has begun to write here"):
+            first.tidy()
+        patch.setattr(first._fs, "put", tidied_before_the_index)
+        second.send(written(tmp_path / "b", x="2"))
+    assert fetched(tmp_path / "c") == {"x": "2"}
+
+
 def test_a_folder_of_somebody_else_stays_as_it_is(store: Store) -> None:
     store.files.pipe_file(f"{RUN}/thesis.tex", b"mine")
     with pytest.raises(InputError, match=r"^s3://clinic/runs/ecg: holds 'thesis.tex' and no run; choose another"):

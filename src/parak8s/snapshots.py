@@ -34,6 +34,8 @@ PAUSES_S, PATIENCE_S = (1, 2, 4, 8, 15, 30, 30, 30), 120.0
 """Before a store that does not answer is asked again; when to give up, counted from the first question."""
 OPTIONS = {"s3": {"config_kwargs": {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 1}}}}
 """By protocol: a store that takes a connection and says nothing holds us up for half a minute, not for seven."""
+COPYING = ("s3", "s3a", "gs", "gcs")
+"""Protocols whose libraries wait until a copy within the store is there; adlfs does not."""
 _NUMBERED = re.compile(r"~[0-9a-f]{32}-[0-9]+$")
 
 
@@ -176,13 +178,13 @@ class Snapshots:
             StoreAway: The store does not answer.
         """
         before = self._mine()
+        numbered = {name for name in self._listed(deep=True) if _NUMBERED.search(name)}
         moved = {path: kept for path, kept in before.files.items() if kept.object != path}
-        now = {**before.files, **{path: replace(kept, object=path) for path, kept in moved.items()}}
-        if moved:
+        if moved and self._protocol in COPYING:
             old, new = [self._place(kept.object) for kept in moved.values()], [self._place(path) for path in moved]
             self._do(partial(self._fs.copy, old, new), "written")
-            self._replace(before, now)
-        self._delete(name for name in self._listed(deep=True) if _NUMBERED.search(name))
+            self._replace(before, {path: replace(kept, object=path) for path, kept in before.files.items()})
+        self._delete(numbered - {kept.object for kept in self._mine().files.values()})
 
     def delete(self) -> None:
         """Delete the folder."""

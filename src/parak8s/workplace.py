@@ -13,7 +13,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parak8s.errors import ParaK8sError
 from parak8s.experiment.compute import is_store
 from parak8s.layout import Layout
 from parak8s.snapshots import Snapshots, StoreAway
@@ -125,7 +124,7 @@ class Mirrored(Workplace):
         """
         try:
             self.keep()
-        except ParaK8sError as fault:
+        except Exception as fault:
             if isinstance(error, Interrupted):
                 lost = StoreAway(f"asked to stop, and what came after the last stored epoch is lost: {fault}")
                 lost.exit_code = error.exit_code
