@@ -60,19 +60,19 @@ class InStore:
     """
 
     def __init__(self, where: str) -> None:
-        self.where, self.store = where, Snapshots(where)
+        self.where, self.snapshots = where, Snapshots(where)
 
     def give(self, dataset: Path, code: Path | None) -> None:
         """Send the dataset, and modules of the user's own, unless an earlier attempt of the task did."""
-        self.store.claim()
-        if self.store.holds(Layout(Path()).dataset.name):
+        self.snapshots.claim()
+        if self.snapshots.holds(Layout(Path()).dataset.name):
             return
         with tempfile.TemporaryDirectory() as folder:
             layout = Layout(Path(folder))
             layout.dataset.symlink_to(dataset.resolve())
             if code is not None:
                 layout.code.symlink_to(code.resolve())
-            self.store.send(layout.root)
+            self.snapshots.send(layout.root)
 
     def with_code(self, point: Experiment) -> Experiment:
         """Return the experiment; each replica fetches the modules before it reads it."""
@@ -82,9 +82,9 @@ class InStore:
         """Fetch what was trained into ``training``, and delete all that lies there."""
         with tempfile.TemporaryDirectory() as folder:
             layout = Layout(Path(folder))
-            self.store.fetch(layout.root, layout.training.name)
+            self.snapshots.fetch(layout.root, layout.training.name)
             shutil.copytree(layout.training, training, dirs_exist_ok=True)
-        self.store.delete()
+        self.snapshots.delete()
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from object_store import BUCKET, Store, emptied, serving
-from parak8s import snapshots
+from parak8s import snapshots, stores
 from parak8s.errors import EnvironmentFault, InputError
-from parak8s.snapshots import Snapshots, StoreAway
+from parak8s.snapshots import Snapshots
+from parak8s.stores import StoreAway
 
 RUN = f"{BUCKET}/runs/ecg"
 
@@ -121,13 +122,13 @@ def test_many_files_go_in_portions(store: Store, tmp_path: Path, monkeypatch: py
     texts = {"a": "4444", "b": "55555", "c": "4444x", "d": "1" * 30, "e": "1"}
     there = Snapshots(RUN)
     there.claim()
-    put, sizes = there._fs.put, list[int]()
+    put, sizes = there.store._fs.put, list[int]()
 
     def counted(local: list[str], remote: list[str]) -> None:
         sizes.append(sum(Path(name).stat().st_size for name in local))
         put(local, remote)
 
-    monkeypatch.setattr(there._fs, "put", counted)
+    monkeypatch.setattr(there.store._fs, "put", counted)
     there.send(written(tmp_path / "a", **texts))
     assert sizes == [9, 5, 30, 1]
     assert fetched(tmp_path / "b") == texts
@@ -146,7 +147,7 @@ def test_whoever_is_killed_while_sending_leaves_the_old_or_the_new(
         pass
 
     def dying(name: str) -> Callable[..., Any]:
-        act = getattr(there._fs, name)
+        act = getattr(there.store._fs, name)
 
         def acting(*given: Any, **settings: Any) -> Any:
             for one in zip(*given, strict=True) if name == "put" else [given]:
@@ -162,7 +163,7 @@ def test_whoever_is_killed_while_sending_leaves_the_old_or_the_new(
     (folder / "old").unlink()
     with monkeypatch.context() as patch:
         for name in ("put", "pipe_file", "rm_file"):
-            patch.setattr(there._fs, name, dying(name))
+            patch.setattr(there.store._fs, name, dying(name))
         with pytest.raises(Killed):
             there.send(folder)
     assert fetched(tmp_path / "b") == (old if calls < 4 else new)
@@ -191,16 +192,16 @@ def test_files_that_are_written_to_while_they_are_sent_come_again(
     folder = written(tmp_path / "a", events="1")
     there = Snapshots(RUN)
     there.claim()
-    put = there._fs.put
+    put = there.store._fs.put
 
     def writing(*given: Any) -> None:
         written(folder, events="1 and 2")
         put(*given)
 
-    monkeypatch.setattr(there._fs, "put", writing)
+    monkeypatch.setattr(there.store._fs, "put", writing)
     there.send(folder)
     assert fetched(tmp_path / "b") == {"events": "1 and 2"}
-    monkeypatch.setattr(there._fs, "put", put)
+    monkeypatch.setattr(there.store._fs, "put", put)
     there.send(folder)
     index = json.loads(store.files.cat_file(f"{RUN}/index.json"))
     assert index["files"]["events"]["sha256"] == "c761a01453b0f12c0d1ced55a91864bb1cc8e46dd9f7a2a05683a6ecc7f4e142"
@@ -231,14 +232,14 @@ def test_who_reads_while_another_one_writes_is_worth_another_start(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer, reader = sent(written(tmp_path / "a", x="1")), Snapshots(RUN)
-    get = reader._fs.get
+    get = reader.store._fs.get
 
     def slowly(*given: Any) -> None:
         writer.send(written(tmp_path / "a", x="2"))
         get(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(reader._fs, "get", slowly)
+        patch.setattr(reader.store._fs, "get", slowly)
         with pytest.raises(StoreAway, match="another process wrote here while it was read") as lost:
             reader.fetch(tmp_path / "b")
     assert lost.value.exit_code == 200
@@ -253,16 +254,16 @@ def test_two_who_write_at_once_spoil_nothing_and_the_earlier_one_is_refused(
 ) -> None:
     """The later one claims and sends while the earlier one is in the middle of sending."""
     first, second = sent(written(tmp_path / "a", x="1")), Snapshots(RUN)
-    put = first._fs.put
+    put = first.store._fs.put
 
     def overtaken(*given: Any) -> None:
         put(*given)
-        monkeypatch.setattr(first._fs, "put", put)
+        monkeypatch.setattr(first.store._fs, "put", put)
         second.fetch(tmp_path / "b")
         second.claim()
         second.send(written(tmp_path / "b", x="second"))
 
-    monkeypatch.setattr(first._fs, "put", overtaken)
+    monkeypatch.setattr(first.store._fs, "put", overtaken)
     with pytest.raises(EnvironmentFault, match="another process has begun to write here"):
         first.send(written(tmp_path / "a", x="first"))
     assert fetched(tmp_path / "c") == {"x": "second"}
@@ -276,7 +277,7 @@ def test_who_tidies_up_leaves_what_another_one_has_begun_to_write(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = sent(written(tmp_path / "a", x="1")), Snapshots(RUN)
-    copy, put = first._fs.copy, first._fs.put
+    copy, put = first.store._fs.copy, first.store._fs.put
 
     def overtaken(*given: Any) -> None:
         copy(*given)
@@ -289,10 +290,10 @@ def test_who_tidies_up_leaves_what_another_one_has_begun_to_write(
             first.tidy()
 
     with monkeypatch.context() as patch:
-        patch.setattr(first._fs, "copy", overtaken)
+        patch.setattr(first.store._fs, "copy", overtaken)
         with pytest.raises(EnvironmentFault, match="another process has begun to write here"):
             first.tidy()
-        patch.setattr(first._fs, "put", tidied_before_the_index)
+        patch.setattr(first.store._fs, "put", tidied_before_the_index)
         second.send(written(tmp_path / "b", x="2"))
     assert fetched(tmp_path / "c") == {"x": "2"}
 
@@ -323,17 +324,17 @@ def test_a_bucket_that_is_missing_is_named(store: Store) -> None:
 def test_a_store_that_is_away_is_asked_again_and_worth_another_start(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(snapshots, "PAUSES_S", (0, 0))
+    monkeypatch.setattr(stores, "PAUSES_S", (0, 0))
     there, asked = sent(written(tmp_path / "a", x="1")), []
 
     def away(*given: Any) -> bytes:
         asked.append(given)
         raise ConnectionRefusedError(111, "Connection refused")
 
-    monkeypatch.setattr(there._fs, "cat_file", away)
+    monkeypatch.setattr(there.store._fs, "cat_file", away)
     with pytest.raises(StoreAway, match=r"^s3://clinic/runs/ecg: cannot be read: ConnectionRefusedError: "):
         there.fetch(tmp_path / "b")
-    warnings = [record for record in caplog.records if record.name == "parak8s.snapshots"]
+    warnings = [record for record in caplog.records if record.name == "parak8s.stores"]
     assert (len(asked), len(warnings)) == (3, 2)
 
 
@@ -363,7 +364,7 @@ def test_what_another_attempt_would_meet_again_is_not_tried_again_and_starts_nob
         tried.append(given)
         raise error
 
-    monkeypatch.setattr(there._fs, "put", refused)
+    monkeypatch.setattr(there.store._fs, "put", refused)
     with pytest.raises(EnvironmentFault, match=r"^s3://clinic/runs/ecg: cannot be written: ") as fault:
         there.send(written(tmp_path / "a", x="2"))
     assert (fault.value.exit_code, len(tried)) == (1, 1)
@@ -377,7 +378,7 @@ def test_a_store_that_loses_a_part_of_what_is_sent_is_worth_another_start(
     def lost(*given: Any) -> None:
         raise FileNotFoundError("NoSuchUpload")
 
-    monkeypatch.setattr(there._fs, "put", lost)
+    monkeypatch.setattr(there.store._fs, "put", lost)
     with pytest.raises(StoreAway, match=r"^s3://clinic/runs/ecg: it has lost a part of what was sent"):
         there.send(written(tmp_path / "a", x="2"))
 
@@ -385,14 +386,14 @@ def test_a_store_that_loses_a_part_of_what_is_sent_is_worth_another_start(
 def test_nobody_waits_longer_than_the_patience_lasts(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshots, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(stores, "PATIENCE_S", 0.5)
     there, tried = sent(written(tmp_path / "a", x="1")), []
 
     def away(*given: Any) -> None:
         tried.append(given)
         raise TimeoutError
 
-    monkeypatch.setattr(there._fs, "cat_file", away)
+    monkeypatch.setattr(there.store._fs, "cat_file", away)
     with pytest.raises(StoreAway):
         there.fetch(tmp_path / "b")
     assert len(tried) == 1

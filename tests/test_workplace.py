@@ -20,8 +20,9 @@ from parak8s.errors import EnvironmentFault, InputError
 from parak8s.experiment import Experiment
 from parak8s.loading import parse
 from parak8s.rendezvous import PeerLost
-from parak8s.snapshots import Snapshots, StoreAway
+from parak8s.snapshots import Snapshots
 from parak8s.steps.ingest import ingest
+from parak8s.stores import StoreAway
 from parak8s.tfjobs import local
 from parak8s.tfjobs.building import cluster_tfjob, tfjob
 from parak8s.training.interruption import Interrupted
@@ -183,17 +184,17 @@ def test_an_epoch_that_cannot_be_stored_is_stored_with_the_next_and_a_step_ends_
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     place = Mirrored(tmp_path / "small", Snapshots(f"{BUCKET}/runs/small"))
-    keeper, put = Keeper(place, Silent()), place.store._fs.put
+    keeper, put = Keeper(place, Silent()), place.snapshots.store._fs.put
     place.claim()
-    monkeypatch.setattr(place.store, "_persistently", lambda act: act())
-    monkeypatch.setattr(place.store._fs, "put", away)
+    monkeypatch.setattr(place.snapshots.store, "_persistently", lambda act: act())
+    monkeypatch.setattr(place.snapshots.store._fs, "put", away)
     (tmp_path / "small").mkdir()
     (tmp_path / "small" / "ckpt-1").write_text("1")
     keeper.on_epoch(RECORD)
     with pytest.raises(StoreAway):
         keeper.finished("train", "", 1.0)
     assert "s3://clinic does not answer; what is not stored now is stored later" in caplog.messages
-    monkeypatch.setattr(place.store._fs, "put", put)
+    monkeypatch.setattr(place.snapshots.store._fs, "put", put)
     (tmp_path / "small" / "ckpt-2").write_text("2")
     keeper.on_epoch(RECORD)
     place._sending.result()
@@ -206,13 +207,13 @@ def test_the_training_does_not_wait_for_the_store_which_gets_the_epoch_as_it_was
     root, go = tmp_path / "small", threading.Event()
     place = Mirrored(root, Snapshots(f"{BUCKET}/runs/small"))
     place.claim()
-    put = place.store._fs.put
+    put = place.snapshots.store._fs.put
 
     def slowly(*given: Any) -> None:
         assert go.wait(60)
         put(*given)
 
-    monkeypatch.setattr(place.store._fs, "put", slowly)
+    monkeypatch.setattr(place.snapshots.store._fs, "put", slowly)
     files.write_text(root / "records.json", "1")
     (root / "ckpt-1").write_text("1")
     place.keep_soon()
@@ -240,7 +241,7 @@ def test_who_is_asked_to_stop_and_cannot_store_it_does_not_say_that_all_is_saved
         with place.led():
             place.claim()
             files.write_text(tmp_path / "small" / "pause.json", "{}")
-            monkeypatch.setattr(place.store, "send", away)
+            monkeypatch.setattr(place.snapshots, "send", away)
             raise Interrupted(3, 10, 20)
 
     with pytest.raises(StoreAway, match="asked to stop, and what came after the last stored epoch is lost: s3") as stop:

@@ -7,46 +7,22 @@ else takes, then the index is replaced, and then the old version is deleted.
 
 from __future__ import annotations
 
-import errno
 import json
-import logging
 import os
 import re
-import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
 from parak8s import files
-from parak8s.data.remote import explained, file_system, is_lasting, public
 from parak8s.errors import EnvironmentFault, InputError
-
-log = logging.getLogger(__name__)
-T = TypeVar("T")
+from parak8s.stores import Missing, ObjectStore, StoreAway
 
 INDEX = "index.json"
 PORTION_BYTES = 200 << 20
 """Sent or fetched at once: libraries of stores hold small files in memory."""
-PAUSES_S, PATIENCE_S = (1, 2, 4, 8, 15, 30, 30, 30), 120.0
-"""Before a store that does not answer is asked again; when to give up, counted from the first question."""
-OPTIONS = {"s3": {"config_kwargs": {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 1}}}}
-"""By protocol: a store that takes a connection and says nothing holds us up for half a minute, not for seven."""
-COPYING = ("s3", "s3a", "gs", "gcs")
-"""Protocols whose libraries wait until a copy within the store is there; adlfs does not."""
 _NUMBERED = re.compile(r"~[0-9a-f]{32}-[0-9]+$")
-
-
-class StoreAway(EnvironmentFault):
-    """The object store does not answer: a replica that ends so is started again."""
-
-    exit_code = 200
-
-
-class Missing(InputError):  # noqa: N818 - as FileNotFoundError is called, but for a store
-    """There is no such bucket, or no such object."""
 
 
 @dataclass(frozen=True)
@@ -89,16 +65,14 @@ class Snapshots:
         url: Address of the folder.
 
     Attributes:
+        store: The folder there.
         claimed: Whether this process may write.
     """
 
     def __init__(self, url: str) -> None:
-        self.url, self._protocol, self._me = url.rstrip("/"), url.partition("://")[0], uuid.uuid4().hex
-        self.claimed = False
+        self.store, self.claimed, self._me = ObjectStore(url), False, uuid.uuid4().hex
         self._fetched: Index | None = None
         self._same: dict[str, tuple[int, ...]] = {}
-        with explained(self.url, self._protocol):
-            self._fs, self._path = file_system(self.url, self._protocol, **OPTIONS.get(self._protocol, {}))
 
     def claim(self) -> None:
         """Be the one who writes from now on; whoever did so before is refused when it writes again.
@@ -109,10 +83,10 @@ class Snapshots:
             StoreAway: The store does not answer, or what was fetched is no longer what it holds.
         """
         before = self._read()
-        if before is None and (found := self._listed()):
-            raise InputError(f"{public(self.url)}: holds {found[0]!r} and no run; choose another address")
+        if before is None and (found := self.store.names()):
+            raise InputError(f"{self.store.shown}: holds {found[0]!r} and no run; choose another address")
         if self._fetched not in (None, before or NOTHING):
-            raise StoreAway(f"{public(self.url)}: another process has written here since it was read")
+            raise StoreAway(f"{self.store.shown}: another process has written here since it was read")
         self._write(replace(before or NOTHING, writer=self._me))
         self.claimed = True
 
@@ -131,8 +105,7 @@ class Snapshots:
         wanted = {path: kept for path, kept in index.files.items() if _lies_in(path, name)}
         try:
             for portion in _portions({path: kept.size for path, kept in wanted.items()}):
-                remote = [self._place(wanted[path].object) for path in portion]
-                self._do(partial(self._fs.get, remote, [str(folder / path) for path in portion]))
+                self.store.get([wanted[path].object for path in portion], [folder / path for path in portion])
         except Missing as error:
             raise self._damaged(index, "an object that its index names is gone") from error
         for path, kept in wanted.items():
@@ -160,10 +133,9 @@ class Snapshots:
             return
         try:
             for portion in _portions({name: kept.size for name, kept in new.items()}):
-                remote = [self._place(new[name].object) for name in portion]
-                self._do(partial(self._fs.put, [str(paths[name]) for name in portion], remote), "written")
+                self.store.put([paths[name] for name in portion], [new[name].object for name in portion])
         except Missing as error:  # not the bucket: this process has claimed it
-            raise StoreAway(f"{public(self.url)}: it has lost a part of what was sent") from error
+            raise StoreAway(f"{self.store.shown}: it has lost a part of what was sent") from error
         for name, kept in new.items():
             if _mark(paths[name]) != marks[name]:  # written to meanwhile: it is sent once more the next time
                 now[name] = replace(kept, sha256="")
@@ -178,21 +150,20 @@ class Snapshots:
             StoreAway: The store does not answer.
         """
         before = self._mine()
-        numbered = {name for name in self._listed(deep=True) if _NUMBERED.search(name)}
+        numbered = {name for name in self.store.names(deep=True) if _NUMBERED.search(name)}
         moved = {path: kept for path, kept in before.files.items() if kept.object != path}
-        if moved and self._protocol in COPYING:
-            old, new = [self._place(kept.object) for kept in moved.values()], [self._place(path) for path in moved]
-            self._do(partial(self._fs.copy, old, new), "written")
+        if moved and self.store.copies:
+            self.store.copy([kept.object for kept in moved.values()], moved)
             self._replace(before, {path: replace(kept, object=path) for path, kept in before.files.items()})
-        self._delete(numbered - {kept.object for kept in self._mine().files.values()})
+        self.store.delete(numbered - {kept.object for kept in self._mine().files.values()})
 
     def delete(self) -> None:
         """Delete the folder."""
         before = self._read()
         if before is not None:
             self._write(Index(self._me, before.number + 1, {}))  # first: an index never names what is gone
-            self._delete({kept.object for kept in before.files.values()})
-            self._delete([INDEX])
+            self.store.delete({kept.object for kept in before.files.values()})
+            self.store.delete([INDEX])
 
     def _kept(self, name: str, path: Path, mark: tuple[int, ...], before: Index) -> Kept:
         """Return where the content of a file is, or is to be."""
@@ -208,7 +179,7 @@ class Snapshots:
         index = self._read()
         if index is None or index.writer != self._me:
             raise EnvironmentFault(
-                f"{public(self.url)}: another process has begun to write here; let one job at a time work there"
+                f"{self.store.shown}: another process has begun to write here; let one job at a time work there"
             )
         return index
 
@@ -216,18 +187,18 @@ class Snapshots:
         """Replace the index, and delete what only the one before names."""
         self._mine()  # asked again, as it may have taken long
         self._write(Index(self._me, before.number + 1, now))
-        self._delete({kept.object for kept in before.files.values()} - {kept.object for kept in now.values()})
+        self.store.delete({kept.object for kept in before.files.values()} - {kept.object for kept in now.values()})
 
     def _damaged(self, index: Index, what: str) -> EnvironmentFault:
         """Return what to say of a store that does not hold what its index says, unless that has changed meanwhile."""
         if (self._read() or NOTHING) != index:
-            return StoreAway(f"{public(self.url)}: another process wrote here while it was read")
+            return StoreAway(f"{self.store.shown}: another process wrote here while it was read")
         fix = f"bring it back from a backup, or delete {INDEX} there to begin anew"
-        return EnvironmentFault(f"{public(self.url)}: {what}; {fix}")
+        return EnvironmentFault(f"{self.store.shown}: {what}; {fix}")
 
     def _read(self) -> Index | None:
         try:
-            text = self._do(partial(self._fs.cat_file, self._place(INDEX)))
+            text = self.store.read(INDEX)
         except Missing:
             return None
         try:
@@ -235,65 +206,11 @@ class Snapshots:
             kept = {_within(path): Kept(**each) for path, each in raw["files"].items()}
             return Index(raw["writer"], raw["number"], kept)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise InputError(f"{public(self.url)}/{INDEX}: not an index of ours; choose another address") from error
+            raise InputError(f"{self.store.shown}/{INDEX}: not an index of ours; choose another address") from error
 
     def _write(self, index: Index) -> None:
         text = json.dumps(asdict(index), indent=1, ensure_ascii=False).encode()
-        self._do(partial(self._fs.pipe_file, self._place(INDEX), text), "written")
-
-    def _delete(self, objects: Iterable[str]) -> None:
-        """Delete objects that nothing names any more. One that stays does no harm."""
-        for name in objects:
-            try:
-                self._fs.rm_file(self._place(name))
-            except Exception as error:
-                log.debug("%s/%s stays: %s", public(self.url), name, error)
-
-    def _listed(self, *, deep: bool = False) -> list[str]:
-        """Return the names of what lies at the address, in folders too if ``deep``."""
-        self._fs.invalidate_cache()
-        try:
-            found = self._do(partial(self._fs.find, self._path, maxdepth=None if deep else 1, withdirs=not deep))
-        except Missing:
-            return []
-        names = (str(each).rstrip("/").removeprefix(self._path).lstrip("/") for each in found)
-        return sorted(filter(None, names))
-
-    def _place(self, name: str) -> str:
-        return f"{self._path}/{name}"
-
-    def _do(self, call: Callable[[], T], act: str = "read") -> T:
-        """Return what ``call`` returns; where that may help, call it again.
-
-        Raises:
-            Missing: No such bucket or object.
-            EnvironmentFault: No permission, or this machine's disk is full.
-            StoreAway: No answer.
-        """
-        try:
-            with explained(self.url, self._protocol, act):
-                return self._persistently(call)
-        except OSError as error:  # of this machine's disk
-            raise EnvironmentFault(f"{public(self.url)}: no room here for a copy: {error.strerror or error}") from error
-        except InputError as error:
-            raise Missing(f"{public(self.url)}: no such bucket; create it, or name another address") from error
-        except EnvironmentFault as fault:
-            if is_lasting(fault):
-                raise
-            raise StoreAway(str(fault)) from fault
-
-    def _persistently(self, call: Callable[[], T]) -> T:
-        started = time.monotonic()
-        for pause in PAUSES_S:
-            try:
-                return call()
-            except Exception as error:
-                full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-                if full or is_lasting(error) or time.monotonic() + pause - started > PATIENCE_S:
-                    raise
-                log.warning("%s does not answer (%s); once more in %d s", public(self.url), type(error).__name__, pause)
-            time.sleep(pause)
-        return call()
+        self.store.write(INDEX, text)
 
 
 def _lies_in(path: str, name: str) -> bool:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from parak8s.experiment.compute import is_store
 from parak8s.layout import Layout
-from parak8s.snapshots import Snapshots, StoreAway
+from parak8s.snapshots import Snapshots
+from parak8s.stores import StoreAway
 from parak8s.training.interruption import Interrupted
 
 if TYPE_CHECKING:
@@ -63,13 +64,13 @@ class Mirrored(Workplace):
 
     Args:
         root: Empty; a folder beside it is ours, too.
-        store: Where the run is kept.
+        snapshots: Where the run is kept.
     """
 
-    def __init__(self, root: Path, store: Snapshots) -> None:
+    def __init__(self, root: Path, snapshots: Snapshots) -> None:
         super().__init__(root)
-        self.layout = Layout(root, store.url)
-        self.store = store
+        self.layout = Layout(root, snapshots.store.url)
+        self.snapshots = snapshots
         self._thread, self._sending = ThreadPoolExecutor(1, thread_name_prefix="snapshots"), Future[None]()
         self._sending.set_result(None)
 
@@ -82,24 +83,24 @@ class Mirrored(Workplace):
         Raises:
             ParaK8sError: The store cannot be used, or another process has begun to write there.
         """
-        self.store.fetch(self.layout.root)
+        self.snapshots.fetch(self.layout.root)
         try:
             yield
         except BaseException as error:
-            if self.store.claimed:
+            if self.snapshots.claimed:
                 self._keep_at_last(error)
             raise
         self.keep()
-        self.store.tidy()
+        self.snapshots.tidy()
 
     def claim(self) -> None:
         """Let the store refuse whoever wrote there before."""
-        self.store.claim()
+        self.snapshots.claim()
 
     def keep(self) -> None:
         """Send what has changed."""
         self._sending.result()
-        self.store.send(self.layout.root)
+        self.snapshots.send(self.layout.root)
 
     def keep_soon(self) -> None:
         """Send what has changed up to now, unless that of an earlier call is still being sent."""
@@ -112,7 +113,7 @@ class Mirrored(Workplace):
 
     def _send(self, folder: Path) -> None:
         try:
-            self.store.send(folder)
+            self.snapshots.send(folder)
         except StoreAway as fault:
             log.warning("%s; what is not stored now is stored later", fault)
 
@@ -133,12 +134,12 @@ class Mirrored(Workplace):
 
     def bring(self, path: str) -> Path:
         """Fetch the folder."""
-        self.store.fetch(self.layout.root, Path(path).name)
+        self.snapshots.fetch(self.layout.root, Path(path).name)
         return self.layout.root / Path(path).name
 
     def bring_code(self) -> None:
         """Fetch modules of the user's own, and let this process and those that it starts find them."""
-        self.store.fetch(self.layout.root, self.layout.code.name)
+        self.snapshots.fetch(self.layout.root, self.layout.code.name)
         if self.layout.code.is_dir():
             code, before = str(self.layout.code), os.environ.get("PYTHONPATH")
             sys.path.insert(0, code)
@@ -146,7 +147,7 @@ class Mirrored(Workplace):
 
     def is_trained(self) -> bool:
         """Ask the store."""
-        return self.store.holds(self.layout.training.name)
+        return self.snapshots.holds(self.layout.training.name)
 
 
 @contextlib.contextmanager
