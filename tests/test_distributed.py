@@ -48,11 +48,25 @@ def job(
 def trained(directory: Path, dataset: Path, replicas: dict[str, int], **settings: Any) -> Outcome:
     """Return what each replica says came of it, by name; what they wrote is shown where one fails."""
     directory.mkdir()
-    ended = local.run(job(directory, dataset, replicas, settings), logs=directory / "logs")
+    return succeeded(job(directory, dataset, replicas, settings), directory)
+
+
+def succeeded(team: dict[str, Any], directory: Path) -> Outcome:
+    ended = local.run(team, logs=directory / "logs")
     states = [each["type"] for each in ended["status"]["conditions"] if each["status"] == "True"]
     logs = "\n".join(f"{path.name}:\n{path.read_text()[-3000:]}" for path in sorted((directory / "logs").iterdir()))
     assert states[-1] == "Succeeded", logs
     return outcomes(directory)
+
+
+def each_in_a_folder_of_its_own(team: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """Let the chief find ``directory`` where it works, and the others a folder with nothing in it."""
+    team = json.loads(json.dumps(team).replace(json.dumps(str(directory)), '"."'))
+    for role, spec in team["spec"]["tfReplicaSpecs"].items():
+        home = directory if role == "Chief" else directory / f"of-{role}"
+        home.mkdir(exist_ok=True)
+        spec["template"]["spec"]["containers"][0]["workingDir"] = str(home)
+    return team
 
 
 def outcomes(directory: Path) -> Outcome:
@@ -139,12 +153,14 @@ def test_parameter_servers_train_and_survive_the_loss_of_a_worker_and_of_a_serve
         ["chief-0", 2, 2, "SIGKILL", "worker-1"],
         ["chief-0", 4, 2, "SIGKILL", "ps-0"],
     ]
-    replicas = {"Chief": 1, "Worker": 2, "PS": 1}
-    chief = trained(tmp_path / "d", dataset, replicas, shots=shots, epochs=5, early_stopping=None)["chief-0"]
+    settings = {"shots": shots, "epochs": 5, "early_stopping": None}
+    team = job(tmp_path, dataset, {"Chief": 1, "Worker": 2, "PS": 1}, settings)
+    chief = succeeded(each_in_a_folder_of_its_own(team, tmp_path), tmp_path)["chief-0"]
+    assert not [path for role in ("PS", "Worker") for path in (tmp_path / f"of-{role}").iterdir()]
     assert len(chief["epochs"]) == 5
     first, last = (chief["epochs"][index]["loss"] for index in (0, -1))
     assert last < first / 2
-    assert len(list((tmp_path / "d").glob("shot-*"))) == len(shots)
+    assert len(list(tmp_path.glob("shot-*"))) == len(shots)
     assert chief["epochs"][0]["loss"] == pytest.approx(alone["epochs"][0]["loss"], rel=0.3)
 
 

@@ -76,6 +76,7 @@ class Memory:
         self.folder = str(directory / "checkpoints")
         self.manager: tf.train.CheckpointManager | None = None
         self.checkpoint: tf.train.Checkpoint | None = None
+        self.options = _written_here()
 
     def records(self) -> list[Record]:
         """Return the records of all whole epochs, none for a new training."""
@@ -101,10 +102,11 @@ class Memory:
         self.manager = tf.train.CheckpointManager(self.checkpoint, self.folder, max_to_keep=2)
         paused = pause_in(self.directory)
         if paused and (paused["stage"], paused["epochs"]) == (stage, len(records)):
-            self.checkpoint.read(str(self.directory / paused["checkpoint"])).assert_existing_objects_matched()
+            paused_at = str(self.directory / paused["checkpoint"])
+            self.checkpoint.read(paused_at, self.options).assert_existing_objects_matched()
             return Headway(**paused["headway"])
         if records and records[-1].stage == stage:
-            self.checkpoint.restore(self.manager.latest_checkpoint).assert_existing_objects_matched()
+            self.checkpoint.restore(self.manager.latest_checkpoint, self.options).assert_existing_objects_matched()
         return Headway()
 
     def pause(self, stage: int, records: Sequence[Record], headway: Headway) -> None:
@@ -113,7 +115,7 @@ class Memory:
             return
         assert self.checkpoint is not None
         name = f"pause/{len(records) + 1}-{headway.steps}"
-        self.checkpoint.write(str(self.directory / name))
+        self.checkpoint.write(str(self.directory / name), self.options)
         fact = {"stage": stage, "epochs": len(records), "checkpoint": name, "headway": asdict(headway)}
         files.write_json(self.directory / "pause.json", fact)
 
@@ -126,7 +128,7 @@ class Memory:
         if best == len(records):
             self._write_weights(best)
         files.write_json(self.directory / "records.json", [record.to_json() for record in records])
-        self.manager.save(checkpoint_number=len(records))
+        self.manager.save(checkpoint_number=len(records), options=self.options)
         (self.directory / "pause.json").unlink(missing_ok=True)
         shutil.rmtree(self.directory / "pause", ignore_errors=True)
         for path in self.directory.glob("best-*.weights.h5"):
@@ -145,3 +147,9 @@ class Memory:
         aside = self.directory / "aside.weights.h5"
         self.model.save_weights(aside, overwrite=True)
         aside.replace(self._weights(epoch))
+
+
+def _written_here() -> tf.train.CheckpointOptions:
+    """Let this machine read and write: else a parameter server does so with its variables, in a folder of its own."""
+    with tf.device("CPU:0"):
+        return tf.train.CheckpointOptions(experimental_io_device=tf.zeros(()).device)
