@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -9,11 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from parak8s import files
+from parak8s.errors import ParaK8sError
 from parak8s.experiment import Experiment
 from parak8s.experiment.compute import lies_in
 from parak8s.image import IMAGE
 from parak8s.layout import Layout
 from parak8s.snapshots import Snapshots
+
+log = logging.getLogger(__name__)
 
 
 class SharedFolder:
@@ -65,6 +69,7 @@ class InStore:
     def give(self, dataset: Path, code: Path | None) -> None:
         """Send the dataset, and modules of the user's own, unless an earlier attempt of the task did."""
         self.snapshots.claim()
+        self.snapshots.forget(Layout(Path()).starts.name)
         if self.snapshots.holds(Layout(Path()).dataset.name):
             return
         with tempfile.TemporaryDirectory() as folder:
@@ -84,7 +89,10 @@ class InStore:
             layout = Layout(Path(folder))
             self.snapshots.fetch(layout.root, layout.training.name)
             shutil.copytree(layout.training, training, dirs_exist_ok=True)
-        self.snapshots.delete()
+        try:
+            self.snapshots.delete()
+        except ParaK8sError as fault:  # what was trained is here all the same
+            log.warning("%s; delete what lies there", fault)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -30,8 +30,14 @@ LASTING_NAMES = ("NoCredentialsError", "PartialCredentialsError", "ParamValidati
 
 
 def public(url: str) -> str:
-    """Return ``url`` without user name, password and query, which may hold secrets."""
-    return re.sub(r"//[^/@]*@", "//", url).partition("?")[0] if "://" in url else url
+    """Return ``url`` without user name, password and query, which may hold secrets.
+
+    With ``abfs://`` the name before the host is the container's.
+    """
+    if "://" not in url:
+        return url
+    user = "//[^/@:]*:[^/@]*@" if url.startswith(("abfs:", "abfss:", "az:")) else "//[^/@]*@"
+    return re.sub(user, "//", url).partition("?")[0]
 
 
 def file_system(url: str, protocol: str, **options: Any) -> "tuple[AbstractFileSystem, str]":

@@ -19,7 +19,9 @@ from object_store import BUCKET, emptied, serving
 from parak8s import files
 from parak8s.components.distributed_train import distributed_train
 from parak8s.components.handed_on import compute_of
+from parak8s.components.handing_over import InStore
 from parak8s.errors import InputError
+from parak8s.stores import StoreAway
 from parak8s.workplace import opened
 from test_cluster_tfjobs import kubeconfig
 
@@ -211,15 +213,22 @@ def test_through_an_object_store_dataset_and_code_go_there_and_the_network_comes
     }
     found: list[Any] = []
 
+    def address_in(job: dict[str, Any]) -> str:
+        (container,) = job["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]["containers"]
+        return str(container["command"][4])
+
     def fail(job: dict[str, Any]) -> None:
+        with opened(address_in(job)) as leader, leader.led():
+            leader.claim()
+            leader.layout.starts.write_text("[]")
         cluster.server.script = [
             Moment(status("Failed", "no"), [pod("worker-0", "Failed", job=job["metadata"]["name"])])
         ]
 
     def replicas(job: dict[str, Any]) -> None:
-        (container,) = job["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]["containers"]
-        with opened(container["command"][4]) as leader, leader.led():
+        with opened(address_in(job)) as leader, leader.led():
             leader.claim()
+            assert not leader.layout.starts.exists()  # another attempt of the task counts anew
             found.extend([(leader.layout.code / "net_of_the_test.py").is_file(), sys.path[0], os.environ["PYTHONPATH"]])
             cluster.runs = leader.layout.root.parent
             cluster.replicas(job)
@@ -227,13 +236,13 @@ def test_through_an_object_store_dataset_and_code_go_there_and_the_network_comes
     with serving() as address:
         store = emptied(address, monkeypatch)
         monkeypatch.setattr(sys, "path", [*sys.path])
-        monkeypatch.setenv("PYTHONPATH", "/before")
         cluster.server.on_create = fail
         with pytest.raises(SystemExit):
             cluster.train(**own)
         (name,) = cluster.server.jobs
         kept = [each.partition("~")[0] for each in store.names(f"{BUCKET}/runs/{name}")]
-        assert kept == ["code/net_of_the_test.py", "dataset/numbers.npy", "index.json"]
+        assert kept == [".starts.json", "code/net_of_the_test.py", "dataset/numbers.npy", "index.json"]
+        monkeypatch.setenv("PYTHONPATH", "/before")
         cluster.server.on_create = replicas
         cluster.train(**own)
         assert store.names() == []
@@ -241,6 +250,26 @@ def test_through_an_object_store_dataset_and_code_go_there_and_the_network_comes
     assert found == [True, code, f"{code}:/before"]
     made = Path(cluster.training.path) / "model.keras"
     assert made.read_text() == (cluster.root / "dataset" / "numbers.npy").read_bytes().hex()
+
+
+def test_a_store_that_is_away_at_the_very_end_does_not_cost_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving() as address:
+        emptied(address, monkeypatch)
+        (tmp_path / "run" / "training").mkdir(parents=True)
+        (tmp_path / "run" / "training" / "model.keras").write_text("m")
+        between = InStore(f"{BUCKET}/runs/small")
+        between.snapshots.claim()
+        between.snapshots.send(tmp_path / "run")
+
+        def away() -> None:
+            raise StoreAway("s3://clinic/runs/small: cannot be written")
+
+        monkeypatch.setattr(between.snapshots, "delete", away)
+        between.take(tmp_path / "taken")
+    assert (tmp_path / "taken" / "model.keras").read_text() == "m"
+    assert "s3://clinic/runs/small: cannot be written; delete what lies there" in caplog.messages
 
 
 def test_a_job_that_fails_stays_to_be_looked_at_and_another_attempt_begins_anew(

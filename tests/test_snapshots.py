@@ -1,7 +1,9 @@
 """A folder in an object store that speaks S3: whole at every moment, written by one process at a time."""
 
+import contextlib
 import json
 import os
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -226,6 +228,9 @@ def test_what_is_not_as_it_was_stored_is_not_taken_and_starts_nobody_again(store
     with pytest.raises(EnvironmentFault, match=r"ecg: an object that its index names is gone; bring it back") as lost:
         fetched(tmp_path / "b")
     assert lost.value.exit_code == 1
+    store.files.rm(RUN, recursive=True)
+    sent(written(tmp_path / "a", x="3"))
+    assert fetched(tmp_path / "c") == {"x": "3"}
 
 
 def test_who_reads_while_another_one_writes_is_worth_another_start(
@@ -296,6 +301,71 @@ def test_who_tidies_up_leaves_what_another_one_has_begun_to_write(
         patch.setattr(first.store._fs, "put", tidied_before_the_index)
         second.send(written(tmp_path / "b", x="2"))
     assert fetched(tmp_path / "c") == {"x": "2"}
+
+
+def test_who_tidies_up_leaves_the_runs_below_alone(store: Store, tmp_path: Path) -> None:
+    above = Snapshots(f"{BUCKET}/runs")
+    above.claim()
+    above.send(written(tmp_path / "above", x="1"))
+    sent(written(tmp_path / "a", y="2"))
+    above.tidy()
+    assert fetched(tmp_path / "b") == {"y": "2"}
+    assert [name for name in store.names(f"{BUCKET}/runs") if not name.startswith("ecg/")] == ["index.json", "x"]
+
+
+def test_an_object_that_a_file_of_another_name_is_kept_in_is_not_overwritten(store: Store, tmp_path: Path) -> None:
+    folder = written(tmp_path / "a", x="old")
+    there = sent(folder)
+    there.tidy()
+    there.send(written(folder, x="new", y="old"))  # y is where x was
+    there.tidy()
+    assert fetched(tmp_path / "b") == {"x": "new", "y": "old"}
+
+
+def test_what_was_fetched_is_fetched_again_where_it_has_changed_here_or_there(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, reader = sent(written(tmp_path / "a", same="1", there="1", here="1")), Snapshots(RUN)
+    folder, got = tmp_path / "b", list[str]()
+    reader.fetch(folder)
+    writer.send(written(tmp_path / "a", there="2"))
+    written(folder, here="spoilt")
+    get = reader.store._fs.get
+
+    def counted(remote: list[str], local: list[str]) -> None:
+        got.extend(Path(name).name for name in local)
+        get(remote, local)
+
+    monkeypatch.setattr(reader.store._fs, "get", counted)
+    reader.fetch(folder)
+    assert sorted(got) == ["here", "there"]
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"same": "1", "there": "2", "here": "1"}
+
+
+def test_a_file_that_is_forgotten_is_gone(store: Store, tmp_path: Path) -> None:
+    there = sent(written(tmp_path / "a", x="1", y="2"))
+    there.forget("x")
+    there.forget("nothing")
+    assert fetched(tmp_path / "b") == objects(store) == {"y": "2"}
+
+
+def test_a_store_that_takes_connections_and_is_silent_is_asked_three_times_for_an_object(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+    hasty = {"config_kwargs": stores.OPTIONS["s3"]["config_kwargs"] | {"read_timeout": 0.2}}
+    monkeypatch.setattr(stores, "OPTIONS", {"s3": hasty})
+    monkeypatch.setattr(stores, "PATIENCE_S", 0.0)
+    with pytest.raises(StoreAway, match=r"^s3://clinic/silent: cannot be read: "):
+        Snapshots(f"{BUCKET}/silent").claim()
+    silent.setblocking(False)
+    asked = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            silent.accept()
+            asked += 1
+    assert asked == 3
 
 
 def test_a_folder_of_somebody_else_stays_as_it_is(store: Store) -> None:

@@ -17,6 +17,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from parak8s.data.downloads import cache_folder
+from parak8s.data.remote import public
 from parak8s.data.sources import Source, check_pinned, fetch
 from parak8s.errors import EnvironmentFault, InputError
 
@@ -230,6 +231,19 @@ def test_messages_hold_no_password() -> None:
     with pytest.raises(InputError) as caught:
         fetch("nowhere://user:hunter2@host/a.csv?token=hunter2")
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("abfs://runs@clinic.dfs.core.windows.net/ecg", "abfs://runs@clinic.dfs.core.windows.net/ecg"),
+        ("abfs://runs:hunter2@clinic/ecg", "abfs://clinic/ecg"),
+        ("s3://hunter2@clinic/ecg", "s3://clinic/ecg"),
+        ("https://a:hunter2@host/x?sig=hunter2", "https://host/x"),
+    ],
+)
+def test_the_name_before_a_host_is_a_secret_unless_it_is_a_containers(url: str, shown: str) -> None:
+    assert public(url) == shown
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):

@@ -23,6 +23,7 @@ from parak8s.rendezvous import PeerLost
 from parak8s.snapshots import Snapshots
 from parak8s.steps.ingest import ingest
 from parak8s.stores import StoreAway
+from parak8s.team import Team
 from parak8s.tfjobs import local
 from parak8s.tfjobs.building import cluster_tfjob, tfjob
 from parak8s.training.interruption import Interrupted
@@ -197,7 +198,7 @@ def test_an_epoch_that_cannot_be_stored_is_stored_with_the_next_and_a_step_ends_
     monkeypatch.setattr(place.snapshots.store._fs, "put", put)
     (tmp_path / "small" / "ckpt-2").write_text("2")
     keeper.on_epoch(RECORD)
-    place._sending.result()
+    place._under_way.result()
     assert names(store) == ["ckpt-1", "ckpt-2", "index.json"]
 
 
@@ -222,7 +223,7 @@ def test_the_training_does_not_wait_for_the_store_which_gets_the_epoch_as_it_was
     (root / "ckpt-2").write_text("2")
     place.keep_soon()  # the first one is still on its way
     go.set()
-    place._sending.result()
+    place._under_way.result()
     Snapshots(f"{BUCKET}/runs/small").fetch(tmp_path / "then")
     assert {path.name: path.read_text() for path in (tmp_path / "then").iterdir()} == {
         "records.json": "1",
@@ -247,6 +248,38 @@ def test_who_is_asked_to_stop_and_cannot_store_it_does_not_say_that_all_is_saved
     with pytest.raises(StoreAway, match="asked to stop, and what came after the last stored epoch is lost: s3") as stop:
         stopped()
     assert stop.value.exit_code == 143
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_dataset_that_is_there_comes_while_the_replicas_meet_and_another_one_when_they_have_met(
+    early: bool, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower, leader = Mirrored(tmp_path / "small", Snapshots(f"{BUCKET}/runs/small")), tmp_path / "leader"
+    sender = Snapshots(f"{BUCKET}/runs/small")
+    sender.claim()
+
+    def prepare() -> None:
+        (leader / "dataset").mkdir(parents=True)
+        (leader / "dataset" / "labels.npy").write_text("n")
+        sender.send(leader)
+
+    def meet(*_: Any) -> dict[str, Any]:
+        follower._under_way.result()
+        assert (tmp_path / "small" / "dataset" / "labels.npy").exists() == early
+        if not early:
+            prepare()
+        return {"begin": True, "params": {}, "dataset": "/leader/dataset", "training": "/leader/training"}
+
+    def train(_: Experiment, dataset: Path, *more: Any, **settings: Any) -> None:
+        read.append((dataset / "labels.npy").read_text())
+
+    read = list[str]()
+    if early:
+        prepare()
+    monkeypatch.setattr(replica, "attend", meet)
+    monkeypatch.setattr("parak8s.steps.train.train", train)
+    replica.join(Team({"worker": ("a:1", "b:1")}, "worker", 1), parse(SMALL, "x"), follower)
+    assert read == ["n"]
 
 
 def test_a_job_that_is_refused_does_not_disturb_the_one_that_works_there(

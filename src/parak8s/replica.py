@@ -151,6 +151,7 @@ def _train(
 def _follow(team: Team, experiment: Experiment, workplace: Workplace) -> None:
     from parak8s.steps.train import train
 
+    workplace.expect()
     told = attend(team, experiment.compute.job.rendezvous_s)
     if told["begin"]:
         pinned = experiment.model.model_copy(update={"params": told["params"]})  # the leader may have resolved an alias

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -73,6 +73,7 @@ class Snapshots:
         self.store, self.claimed, self._me = ObjectStore(url), False, uuid.uuid4().hex
         self._fetched: Index | None = None
         self._same: dict[str, tuple[int, ...]] = {}
+        self._brought: dict[str, Kept] = {}
 
     def claim(self) -> None:
         """Be the one who writes from now on; whoever did so before is refused when it writes again.
@@ -95,14 +96,15 @@ class Snapshots:
         return any(_lies_in(path, name) for path in (self._read() or NOTHING).files)
 
     def fetch(self, folder: Path, name: str = "") -> None:
-        """Copy the files into ``folder``, or those alone that are or lie below ``name``.
+        """Copy the files into ``folder``, or those alone that are or lie below ``name``; none of them twice.
 
         Raises:
             EnvironmentFault: No permission, no space on the disk, or what was stored is no longer there.
             StoreAway: The store does not answer, or another process writes.
         """
         self._fetched = index = self._read() or NOTHING
-        wanted = {path: kept for path, kept in index.files.items() if _lies_in(path, name)}
+        part = {path: kept for path, kept in index.files.items() if _lies_in(path, name)}
+        wanted = {path: kept for path, kept in part.items() if not self._is_here(folder / path, path, kept)}
         try:
             for portion in _portions({path: kept.size for path, kept in wanted.items()}):
                 self.store.get([wanted[path].object for path in portion], [folder / path for path in portion])
@@ -111,7 +113,7 @@ class Snapshots:
         for path, kept in wanted.items():
             if kept.sha256 and files.sha256_of(folder / path) != kept.sha256:
                 raise self._damaged(index, f"{kept.object} is not what was stored")
-            self._same[path] = _mark(folder / path)
+            self._same[path], self._brought[path] = _mark(folder / path), kept
 
     def send(self, folder: Path) -> None:
         """Let the store hold ``folder`` as it is now, but for locks and files that are being written.
@@ -150,12 +152,26 @@ class Snapshots:
             StoreAway: The store does not answer.
         """
         before = self._mine()
-        numbered = {name for name in self.store.names(deep=True) if _NUMBERED.search(name)}
-        moved = {path: kept for path, kept in before.files.items() if kept.object != path}
+        numbered = {name for name in _ours(self.store.names(deep=True)) if _NUMBERED.search(name)}
+        named = {kept.object for kept in before.files.values()}
+        moved = {path: kept for path, kept in before.files.items() if path not in named}
         if moved and self.store.copies:
             self.store.copy([kept.object for kept in moved.values()], moved)
-            self._replace(before, {path: replace(kept, object=path) for path, kept in before.files.items()})
+            self._replace(
+                before, {**before.files, **{path: replace(kept, object=path) for path, kept in moved.items()}}
+            )
         self.store.delete(numbered - {kept.object for kept in self._mine().files.values()})
+
+    def forget(self, name: str) -> None:
+        """Let the folder have no file of this name.
+
+        Raises:
+            EnvironmentFault: No permission, or another process writes now.
+            StoreAway: The store does not answer.
+        """
+        before = self._mine()
+        if name in before.files:
+            self._replace(before, {path: kept for path, kept in before.files.items() if path != name})
 
     def delete(self) -> None:
         """Delete the folder."""
@@ -164,6 +180,11 @@ class Snapshots:
             self._write(Index(self._me, before.number + 1, {}))  # first: an index never names what is gone
             self.store.delete({kept.object for kept in before.files.values()})
             self.store.delete([INDEX])
+
+    def _is_here(self, file: Path, path: str, kept: Kept) -> bool:
+        """Return whether a file was fetched before, and has not changed since, here or there."""
+        fetched = kept.sha256 != "" and self._brought.get(path) == kept
+        return fetched and file.is_file() and self._same.get(path) == _mark(file)
 
     def _kept(self, name: str, path: Path, mark: tuple[int, ...], before: Index) -> Kept:
         """Return where the content of a file is, or is to be."""
@@ -193,7 +214,7 @@ class Snapshots:
         """Return what to say of a store that does not hold what its index says, unless that has changed meanwhile."""
         if (self._read() or NOTHING) != index:
             return StoreAway(f"{self.store.shown}: another process wrote here while it was read")
-        fix = f"bring it back from a backup, or delete {INDEX} there to begin anew"
+        fix = "bring it back from a backup, or delete all that lies there to begin anew"
         return EnvironmentFault(f"{self.store.shown}: {what}; {fix}")
 
     def _read(self) -> Index | None:
@@ -215,6 +236,12 @@ class Snapshots:
 
 def _lies_in(path: str, name: str) -> bool:
     return not name or path == name or path.startswith(f"{name}/")
+
+
+def _ours(names: Iterable[str]) -> list[str]:
+    """Return the names that do not lie in a folder below, which has an index of its own."""
+    others = tuple(name.removesuffix(INDEX) for name in names if name.endswith(f"/{INDEX}"))
+    return [name for name in names if not name.startswith(others)]
 
 
 def _portions(sizes: Mapping[str, int]) -> Iterator[list[str]]:

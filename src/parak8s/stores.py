@@ -18,8 +18,10 @@ T = TypeVar("T")
 
 PAUSES_S, PATIENCE_S = (1, 2, 4, 8, 15, 30, 30, 30), 120.0
 """Before a store that does not answer is asked again; when to give up, counted from the first question."""
-OPTIONS = {"s3": {"config_kwargs": {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 1}}}}
-"""By protocol: a store that takes a connection and says nothing holds us up for half a minute, not for seven."""
+_S3 = {"config_kwargs": {"connect_timeout": 10, "read_timeout": 30, "retries": {"total_max_attempts": 1}}}
+OPTIONS, ATTEMPTS = {"s3": _S3, "s3a": _S3}, 3
+"""By protocol, and how often s3fs asks for one object: a store that takes a connection and says nothing holds us up for
+a minute and a half, not for six minutes."""
 COPYING = ("s3", "s3a", "gs", "gcs")
 """Protocols whose libraries wait until a copy within the store is there; adlfs does not."""
 
@@ -52,6 +54,7 @@ class ObjectStore:
         self.shown, self.copies = public(self.url), self._protocol in COPYING
         with explained(self.url, self._protocol):
             self._fs, self._path = file_system(self.url, self._protocol, **OPTIONS.get(self._protocol, {}))
+        self._fs.retries = ATTEMPTS  # of s3fs, which takes it in no other way; the others do not look at it
 
     def read(self, name: str) -> bytes:
         """Return the content of an object.
@@ -87,12 +90,12 @@ class ObjectStore:
         self._do(partial(self._fs.copy, [*map(self._place, old)], [*map(self._place, new)]), "written")
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete objects that nobody needs any more. One that cannot be deleted stays, and does no harm."""
-        for name in names:
-            try:
+        """Delete objects that nobody needs any more. Those that cannot be deleted stay, and do no harm."""
+        try:
+            for name in names:
                 self._fs.rm_file(self._place(name))
-            except Exception as error:
-                log.debug("%s/%s stays: %s", self.shown, name, error)
+        except Exception as error:  # each plug-in has errors of its own
+            log.debug("%s: %s and others may stay: %s", self.shown, name, error)
 
     def names(self, *, deep: bool = False) -> Sequence[str]:
         """Return the names of what lies in the folder, in folders too if ``deep``."""

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from parak8s.errors import ParaK8sError
 from parak8s.experiment.compute import is_store
 from parak8s.layout import Layout
 from parak8s.snapshots import Snapshots
@@ -50,6 +51,9 @@ class Workplace:
     def keep_soon(self) -> None:
         """Do so while the training goes on."""
 
+    def expect(self) -> None:
+        """Begin to get ready for what :meth:`bring` will be asked for."""
+
     def bring(self, path: str) -> Path:
         """Return where this replica sees what the leader sees at ``path``, directly in the run's directory."""
         return Path(path)
@@ -71,8 +75,8 @@ class Mirrored(Workplace):
         super().__init__(root)
         self.layout = Layout(root, snapshots.store.url)
         self.snapshots = snapshots
-        self._thread, self._sending = ThreadPoolExecutor(1, thread_name_prefix="snapshots"), Future[None]()
-        self._sending.set_result(None)
+        self._thread, self._under_way = ThreadPoolExecutor(1, thread_name_prefix="snapshots"), Future[None]()
+        self._under_way.set_result(None)
 
     @contextlib.contextmanager
     def led(self) -> Iterator[None]:
@@ -99,17 +103,17 @@ class Mirrored(Workplace):
 
     def keep(self) -> None:
         """Send what has changed."""
-        self._sending.result()
+        self._under_way.result()
         self.snapshots.send(self.layout.root)
 
     def keep_soon(self) -> None:
         """Send what has changed up to now, unless that of an earlier call is still being sent."""
-        if self._sending.done():
-            self._sending.result()
+        if self._under_way.done():
+            self._under_way.result()
             now = self.layout.root.with_name(f".{self.layout.root.name}.now")
             shutil.rmtree(now, ignore_errors=True)
             shutil.copytree(self.layout.root, now, copy_function=os.link)  # files are replaced, not written to
-            self._sending = self._thread.submit(self._send, now)
+            self._under_way = self._thread.submit(self._send, now)
 
     def _send(self, folder: Path) -> None:
         try:
@@ -132,8 +136,19 @@ class Mirrored(Workplace):
                 raise lost from error
             log.error("%s", fault)
 
+    def expect(self) -> None:
+        """Fetch a dataset that is there already: when the replicas have met, time is short."""
+        self._under_way = self._thread.submit(self._fetch_ahead)
+
+    def _fetch_ahead(self) -> None:
+        try:
+            self.snapshots.fetch(self.layout.root, self.layout.dataset.name)
+        except ParaK8sError as fault:  # it is fetched once more when it is needed
+            log.debug("%s", fault)
+
     def bring(self, path: str) -> Path:
         """Fetch the folder."""
+        self._under_way.result()
         self.snapshots.fetch(self.layout.root, Path(path).name)
         return self.layout.root / Path(path).name
 
