@@ -13,6 +13,9 @@ from parak8s.errors import ParaK8sError, Stopped
 
 CANCELLED_S = 20
 """How long a cancelled task waits for the pods of what it made: Kubernetes gives it thirty seconds."""
+AGAIN_S = 1.0
+"""When to raise again what was raised within a finalizer: Python lets nothing out of there."""
+_SIGNALS = (signal.SIGTERM, signal.SIGALRM)
 
 
 class _Cancelled(BaseException):
@@ -48,7 +51,7 @@ def together(what: str, delete: Callable[..., object], by_hand: str) -> Iterator
         try:
             yield
         except BaseException:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            _heed(signal.SIG_IGN, signal.SIG_IGN)
             try:
                 delete(wait_s=CANCELLED_S)
             except ParaK8sError as fault:
@@ -59,12 +62,21 @@ def together(what: str, delete: Callable[..., object], by_hand: str) -> Iterator
 @contextlib.contextmanager
 def _cancellable(what: str) -> Iterator[None]:
     def stop(*_: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
         raise _Cancelled
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = [signal.getsignal(each) for each in _SIGNALS]
+    _heed(stop, stop)
     try:
         yield
     except _Cancelled:
         raise Stopped(f"the run was cancelled, and {what} with it") from None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        _heed(*before)
+
+
+def _heed(*handlers: Any) -> None:
+    """Let these handle the signals; no alarm is on its way any more."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number, handler in zip(_SIGNALS, handlers, strict=True):
+        signal.signal(number, handler)

@@ -437,10 +437,10 @@ def test_a_training_that_is_told_to_end_saves_its_step_and_goes_on_from_there(
 def test_an_epoch_counts_only_once_its_checkpoint_is_written(
     dataset: Path, tmp_path: Path, unbroken: tuple[keras.Model, Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: Any, checkpoint_number: int) -> None:
+    def fail(self: Any, checkpoint_number: int, **settings: Any) -> None:
         if checkpoint_number == 3:
             raise KilledError
-        save(self, checkpoint_number=checkpoint_number)
+        save(self, checkpoint_number=checkpoint_number, **settings)
 
     save: Callable[..., Any] = tf.train.CheckpointManager.save
     monkeypatch.setattr(tf.train.CheckpointManager, "save", fail)
