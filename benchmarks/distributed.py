@@ -1,12 +1,13 @@
 """What a second worker brings: throughput of two workers with one core each against one worker with one core.
 
 Both are processes of the laptop's TFJob engine, each bound to a core of its own. In every round they train an epoch
-together; then the first of them trains on batches of its own size alone, while the second one waits; then both do that
-at the same time, apart, and have nothing to do with each other, which is the most that this machine's second core can
-bring. So all ways meet the same noise. The network is that of the ECG experiment, with 512 examples in a batch for each
-worker. Above 1.7 the second worker is worth its core, where apart they come to nearly 2.
+together, with batch normalization over groups of 512 examples (training.virtual_batch_size), and over the whole batch.
+Then the first of them trains on batches of its own size alone, while the second one waits; then both do that at the
+same time, apart, and have nothing to do with each other, which is the most that this machine's second core can bring.
+So all ways meet the same noise. The network is that of the ECG experiment, each worker has 512 examples of a batch.
+Above 1.7 the second worker is worth its core, where apart they come to nearly 2.
 
-    python benchmarks/distributed.py [--rounds 12] [--steps 16]
+    python benchmarks/distributed.py [--rounds 24] [--steps 16]
 """
 
 import argparse
@@ -29,6 +30,7 @@ from parak8s.tfjobs import local
 
 EACH = 512
 """Examples in a batch for every worker."""
+WAYS = (f"groups of {EACH}", "whole batch", "apart")
 Epoch = Callable[[], float]
 
 
@@ -38,20 +40,21 @@ def beats(count: int) -> Examples:
     return Examples(random.random((count, 187), np.float32), np.arange(count, dtype=np.int32) % 5, tuple("NSVFQ"))
 
 
-def epoch_of(dataset: Path, rows: int) -> Epoch:
-    """Return what trains an epoch in batches of ``rows``, under the strategy in whose scope this is, for examples/s."""
+def epoch_of(dataset: Path, rows: int, group: int | None = None) -> Epoch:
+    """Return what trains an epoch in batches of ``rows``, under the strategy in whose scope this is, for examples/s.
+
+    Batch normalization takes its statistics over ``group`` of the rows, or over all of them.
+    """
     from parak8s.data.batches import ArrayDataset
     from parak8s.models.deep_cnn import deep_cnn
     from parak8s.training.loop import Loop
-    from parak8s.training.normalization import normalized_together
 
     network = deep_cnn((187,), 5, filters=16, blocks=5)  # as experiments/ecg.yaml has it
     batches = ArrayDataset(dataset, "train", batch_size=rows, shuffle=True)
-    loop = Loop(network, Training(), len(batches))
+    loop = Loop(network, Training(virtual_batch_size=group), len(batches))
 
     def epoch() -> float:
-        with normalized_together():
-            return batches.examples / loop.epoch(batches, lambda *_: None).seconds
+        return batches.examples / loop.epoch(batches, lambda *_: None).seconds
 
     epoch()  # compiles
     return epoch
@@ -67,24 +70,27 @@ def replica(folder: Path, rounds: int) -> None:
 
     strategy = strategy_for(Compute(workers=2), team=team)
     with strategy.scope():
-        crew, together = Crew(), epoch_of(folder / "two", EACH * 2)
+        crew = Crew()
+        ways = [epoch_of(folder / "two", EACH * 2, group) for group in (EACH, None)]
     alone = epoch_of(folder / "one", EACH)
     measured = []
     for _ in range(rounds):
-        with strategy.scope():
-            crew.agree(True)  # both are here
-            two = together()
+        together = []
+        for way in ways:
+            with strategy.scope():
+                crew.agree(True)  # both are here
+                together.append(way())
         one = alone() if crew.leads else 0.0
         crew.agree(True)
         apart = crew.total(np.array([alone()]))[0]
-        measured.append((one, two, apart))
+        measured.append((one, *together, apart))
     if crew.leads:
         (folder / "measured.json").write_text(json.dumps(measured))
     crew.agree(True)
 
 
-def measured(folder: Path, rounds: int) -> list[tuple[float, float, float]]:
-    """Return the examples per second of one worker, of two together and of two apart, in every round."""
+def measured(folder: Path, rounds: int) -> list[list[float]]:
+    """Return examples per second in every round: one worker, two with groups, two with the whole batch, two apart."""
     command = [sys.executable, __file__, "--replica", str(folder), "--rounds", str(rounds)]
     template = {"spec": {"containers": [{"name": "tensorflow", "command": command}]}}
     worker: dict[str, Any] = {"replicas": 2, "restartPolicy": "Never", "template": template}
@@ -98,14 +104,15 @@ def measured(folder: Path, rounds: int) -> list[tuple[float, float, float]]:
     told = folder / "measured.json"
     if not told.is_file():
         sys.exit("\n".join(log.read_text() for log in (folder / "logs").iterdir()))
-    return [(one, two, apart) for one, two, apart in json.loads(told.read_text())]
+    rounds_measured: list[list[float]] = json.loads(told.read_text())
+    return rounds_measured
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--replica", type=Path, metavar="FOLDER", help=argparse.SUPPRESS)
-    for name, default in (("rounds", 12), ("steps", 16)):
+    for name, default in (("rounds", 24), ("steps", 16)):
         parser.add_argument(f"--{name}", type=int, default=default)
     arguments = parser.parse_args()
     if arguments.replica:
@@ -119,11 +126,12 @@ def main() -> None:
             rows = {"train": np.arange(count)}
             prepared.write(folder / dataset, beats(count), rows, digest="", source="", loader="", split={})
         throughputs = measured(folder, arguments.rounds)
-    for one, two, apart in throughputs:
-        told = f"2 together {two:8,.0f}   2 apart {apart:8,.0f}   {two / one:.2f} of {apart / one:.2f}"
-        print(f"beats/s: 1 worker {one:8,.0f}   {told}")
-    ratio, most = (statistics.median(each[way] / each[0] for each in throughputs) for way in (1, 2))
-    print(f"2 workers with a core each against 1, median of the rounds: {ratio:.2f}; apart: {most:.2f}")
+    for one, *others in throughputs:
+        told = "   ".join(f"{way} {each:6,.0f} ({each / one:.2f})" for way, each in zip(WAYS, others, strict=True))
+        print(f"beats/s: 1 worker {one:6,.0f}   2: {told}")
+    print("2 workers with a core each against 1, median of the rounds:")
+    for index, way in enumerate(WAYS, start=1):
+        print(f"  {way}: {statistics.median(each[index] / each[0] for each in throughputs):.2f}")
 
 
 if __name__ == "__main__":

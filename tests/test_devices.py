@@ -15,6 +15,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "clipped": {"clip_norm": 0.05},
     "bfloat16": {"precision": "mixed_bfloat16"},
     "float16": {"precision": "mixed_float16"},
+    "groups across devices": {"virtual_batch_size": 16},
+    "groups of each device": {"virtual_batch_size": 11},
+    "several groups in a device": {"virtual_batch_size": 6, "precision": "mixed_bfloat16"},
 }
 PROGRAM = """
 import json, sys
@@ -84,7 +87,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_devices_that_share_batches_train_as_one_does(trained: dict[str, list[dict[str, Any]]], name: str) -> None:
-    """With 31 and 7 examples in a batch the shares differ in size; batch normalization sees the whole batch."""
+    """With 31 and 7 examples in a batch the shares differ in size; batch normalization sees the whole batch.
+
+    Or groups of it: 2 of 31 examples, of which three devices have one and a half each, 3, and 6; of 7 one or two.
+    """
     one, three = trained[name]
     assert (one["replicas"], three["replicas"]) == (1, 3)
     rounding = 1e-5 if "precision" not in SETTINGS[name] else 0.02
@@ -95,8 +101,9 @@ def test_devices_that_share_batches_train_as_one_does(trained: dict[str, list[di
     assert one["epochs"][-1][0] < one["epochs"][0][0]
 
 
-def test_settings_change_what_is_learned(trained: dict[str, list[dict[str, Any]]]) -> None:
-    assert trained["clipped"][1]["weights"] != pytest.approx(trained["plain"][1]["weights"], rel=1e-3)
+@pytest.mark.parametrize("name", ["clipped", "groups across devices", "groups of each device"])
+def test_settings_change_what_is_learned(trained: dict[str, list[dict[str, Any]]], name: str) -> None:
+    assert trained[name][1]["weights"] != pytest.approx(trained["plain"][1]["weights"], rel=1e-3)
 
 
 def test_xla_on_several_devices_is_refused() -> None:

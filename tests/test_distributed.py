@@ -105,6 +105,15 @@ def test_all_workers_end_with_the_same_bits(two: Outcome) -> None:
     assert two["worker-1"] == two["worker-0"]
 
 
+def test_two_workers_have_the_losses_of_one_where_groups_are_normalized_apart(dataset: Path, tmp_path: Path) -> None:
+    """A worker has one of the two groups of 31 examples; the last 7 are one group, which both have rows of."""
+    settings = {"epochs": 2, "early_stopping": None, "virtual_batch_size": 16}
+    one = trained(tmp_path / "one", dataset, {"Worker": 1}, **settings)["alone"]
+    both = trained(tmp_path / "two", dataset, {"Worker": 2}, **settings)
+    assert losses(both["worker-0"]) == pytest.approx(losses(one), rel=1e-5)
+    assert both["worker-1"] == both["worker-0"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "rounding"),

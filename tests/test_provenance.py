@@ -75,6 +75,7 @@ INSIDE = {
     "training.clip_norm": 1,
     "training.scaling.factor": 2,
     "training.scaling.learning_rate": "sqrt",
+    "training.virtual_batch_size": 64,
     "training.early_stopping": {"monitor": "val_loss"},
     "training.keep_best": "val_f1",
     "training.precision": "mixed_bfloat16",

@@ -166,6 +166,8 @@ class Training(Section):
     clip_norm: Positive | None = None
     """Largest global norm of the gradient."""
     scaling: Scaling = Scaling()
+    virtual_batch_size: Count | None = None
+    """Batch normalization takes its statistics over groups of at most so many examples; null: over the whole batch."""
     early_stopping: EarlyStopping | None = None
     keep_best: Monitor | None = None
     """The epoch whose weights are kept: the best by this value; null keeps the last."""

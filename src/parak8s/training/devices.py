@@ -40,7 +40,17 @@ def strategy_for(compute: Compute, kind: str = "GPU", team: Team | None = None) 
     if len(there) < compute.gpus:
         log.warning("compute.gpus asks for %d, TensorFlow sees %d here", compute.gpus, len(there))
     used = there[: compute.gpus]
-    return tf.distribute.MirroredStrategy(used) if len(used) > 1 else tf.distribute.get_strategy()
+    return _mirrored(used) if len(used) > 1 else tf.distribute.get_strategy()
+
+
+def _mirrored(devices: list[str]) -> tf.distribute.MirroredStrategy:
+    """Return a strategy whose collectives have keys of their own.
+
+    TensorFlow numbers those of each strategy from the beginning, and remembers their shapes as long as a process lives.
+    A second network on the same devices would end with "Shape mismatch in the collective instance".
+    """
+    tf.distribute.MirroredStrategy._collective_key_base += 1000
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def _leave_only(gpus: int) -> None:

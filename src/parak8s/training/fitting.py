@@ -17,7 +17,6 @@ from parak8s.training.devices import refuse_unshared
 from parak8s.training.interruption import Interrupted, termination
 from parak8s.training.loop import Loop
 from parak8s.training.memory import Headway, Memory
-from parak8s.training.normalization import normalized_together
 from parak8s.training.optimizers import learning_rate_at
 from parak8s.training.progress import Record, best_epoch, validation_record
 from parak8s.training.stages import Stage, stages
@@ -125,13 +124,12 @@ class _Fitting:
         while crew.agree(stage.goes_on(self.records)):  # all wait here until the leader has saved the epoch
             if crew.any(stop()):
                 raise Interrupted(len(self.records) + 1, begun.steps, len(self.train))
-            with normalized_together():
-                headway = self._epoch(stage, loop, begun, stop)
-                if headway.steps < len(self.train):
-                    self.memory.pause(stage.number, self.records, headway)
-                    crew.agree(True)
-                    raise Interrupted(len(self.records) + 1, headway.steps, len(self.train))
-                self.records.append(self._record(stage, loop, headway))
+            headway = self._epoch(stage, loop, begun, stop)
+            if headway.steps < len(self.train):
+                self.memory.pause(stage.number, self.records, headway)
+                crew.agree(True)
+                raise Interrupted(len(self.records) + 1, headway.steps, len(self.train))
+            self.records.append(self._record(stage, loop, headway))
             begun = Headway()
             self.memory.save(self.records)
             for observer in self.observers:

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from parak8s.errors import InputError
-from parak8s.training import draws
+from parak8s.training import draws, normalization
 from parak8s.training.crew import Crew
 from parak8s.training.devices import rows_here
 from parak8s.training.memory import Headway
@@ -86,28 +86,31 @@ class Loop:
 
     def _step(self, size: int, inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """Take one optimizer step; return the batch's sums of loss, of right answers and of examples."""
-        with draws.shared():
+        with draws.shared(), normalization.shared():
             sums = self.strategy.run(partial(self._step_here, size), (inputs, labels, weights))
         return self.strategy.experimental_local_results(sums)[0]
 
     def _step_here(self, size: int, inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """Take this device's part of the step; return what _step does.
 
-        Everything is added up over the devices at once: the sums, and the gradients, so that the optimizer sees those
-        of the whole batch when it clips their norm or looks for an overflow.
+        Everything is added up over the devices at once: the sums, what batch normalization has seen, and the gradients,
+        so that the optimizer sees those of the whole batch when it clips their norm or looks for an overflow.
         """
-        sums, gradients = self._gradients(size, inputs, labels, weights)
-        sums, *gradients = _added_up([sums, *gradients])
-        self.optimizer.apply(gradients, self.model.trainable_variables)
+        sums, seen, gradients = self._gradients(size, inputs, labels, weights)
+        sums, *parts = _added_up([sums, *(statistics for _, statistics in seen), *gradients])
+        for (layer, _), statistics in zip(seen, parts, strict=False):
+            normalization.remember(layer, statistics)
+        self.optimizer.apply(parts[len(seen) :], self.model.trainable_variables)
         return sums
 
     def _gradients(
         self, size: int, inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor
-    ) -> tuple[tf.Tensor, list[tf.Tensor | None]]:
-        """Return this device's part of the sums of the batch, and of each gradient of its mean loss."""
+    ) -> tuple[tf.Tensor, list[tuple[keras.layers.Layer, tf.Tensor]], list[tf.Tensor | None]]:
+        """Return this device's part of the sums of the batch, of what normalization has seen, and of each gradient."""
         rows, (first, _) = rows_here(size), self.rows(size)
         inputs, labels, weights = (each[rows.start - first : rows.stop - first] for each in (inputs, labels, weights))
-        with tf.GradientTape() as tape, draws.of_the_whole_batch(rows):
+        in_groups = normalization.normalized_in(rows, self.spec.virtual_batch_size)
+        with tf.GradientTape() as tape, draws.of_the_whole_batch(rows), in_groups as groups:
             logits = self.model(inputs, training=True)
             losses = cross_entropy(logits, labels, self.spec.label_smoothing) * weights
             penalties = tf.add_n([tf.zeros(()), *self.model.losses]) / self.devices
@@ -115,7 +118,7 @@ class Loop:
             scaled = self.optimizer.scale_loss(loss)
         right = tf.reduce_sum(tf.cast(tf.argmax(logits, -1, output_type=tf.int32) == labels, tf.float32))
         sums = tf.stack([loss * size, right, tf.cast(rows.stop - rows.start, tf.float32)])
-        return sums, tape.gradient(scaled, self.model.trainable_variables)
+        return sums, groups.seen, tape.gradient(scaled, self.model.trainable_variables)
 
     def epoch(
         self,

@@ -1,0 +1,118 @@
+"""Batch normalization over groups of a batch: against NumPy, and against Keras called on each group apart."""
+
+from itertools import pairwise
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parak8s.errors import InputError
+from parak8s.training.draws import Rows
+from parak8s.training.normalization import groups_of, normalized_in, remember, shared
+
+GROUPS = (slice(0, 3), slice(3, 6), slice(6, 10))
+"""Of ten rows, four in a group at most."""
+
+
+def examples(*shape: int) -> Any:
+    return np.random.default_rng(1).normal(3, 2, (10, *shape)).astype(np.float32)
+
+
+def normalized(layer: keras.Layer, inputs: Any, most: int | None = 4) -> tuple[Any, Any, list[Any]]:
+    """Return outputs, the gradient of a sum of theirs, and what the moving statistics are told."""
+    rows, factors = tf.constant(inputs), tf.random.stateless_normal(inputs.shape, (1, 2))
+    with tf.GradientTape() as tape, shared(), normalized_in(Rows(0, 10, 10), most) as groups:
+        tape.watch(rows)
+        outputs = layer(rows, training=True)
+        total = tf.reduce_sum(tf.cast(outputs, tf.float32) * factors)
+    return outputs.numpy(), tape.gradient(total, rows).numpy(), groups.seen
+
+
+def test_each_group_is_normalized_with_its_own_mean_and_variance() -> None:
+    inputs, layer = examples(5, 2), keras.layers.BatchNormalization(epsilon=0.01)
+    outputs, _, _ = normalized(layer, inputs)
+    for rows in GROUPS:
+        mean, variance = inputs[rows].mean((0, 1)), inputs[rows].var((0, 1))
+        assert outputs[rows] == pytest.approx((inputs[rows] - mean) / np.sqrt(variance + 0.01), abs=1e-5)
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((5, 2), -1), ((2, 5), 1), ((4,), -1), ((3, 4, 2), -1)])
+def test_outputs_and_gradients_are_those_of_keras_called_on_each_group_apart(shape: Any, axis: int) -> None:
+    inputs = examples(*shape)
+    initial = {"beta_initializer": "ones", "gamma_initializer": keras.initializers.Constant(1.7), "axis": axis}
+    outputs, gradient, _ = normalized(keras.layers.BatchNormalization(**initial), inputs)
+    factors, apart = tf.random.stateless_normal(inputs.shape, (1, 2)), keras.layers.BatchNormalization(**initial)
+    for rows in GROUPS:
+        part = tf.constant(inputs[rows])
+        with tf.GradientTape() as tape:
+            tape.watch(part)
+            expected = apart(part, training=True)
+            total = tf.reduce_sum(expected * factors[rows])
+        assert outputs[rows] == pytest.approx(expected.numpy(), abs=1e-5)
+        assert gradient[rows] == pytest.approx(tape.gradient(total, part).numpy(), abs=1e-5)
+
+
+def test_moving_statistics_follow_the_mean_of_the_groups_weighted_by_their_size() -> None:
+    inputs, layer = examples(5, 2), keras.layers.BatchNormalization(momentum=0.9)
+    _, _, [(seen, statistics)] = normalized(layer, inputs)
+    assert seen is layer
+    assert layer.moving_mean.numpy().tolist() == [0, 0]  # until all devices have told what they saw
+    remember(layer, statistics)
+    variance = sum(len(inputs[rows]) * inputs[rows].var((0, 1)) for rows in GROUPS) / 10
+    assert layer.moving_mean.numpy() == pytest.approx(0.1 * inputs.mean((0, 1)), rel=1e-5)
+    assert layer.moving_variance.numpy() == pytest.approx(0.9 + 0.1 * variance, rel=1e-5)
+
+
+@pytest.mark.parametrize("most", [None, 10, 25])
+def test_one_group_is_the_whole_batch_as_keras_has_it(most: int | None) -> None:
+    inputs, ours, theirs = examples(5, 2), keras.layers.BatchNormalization(), keras.layers.BatchNormalization()
+    outputs, _, seen = normalized(ours, inputs, most)
+    assert outputs.tolist() == theirs(inputs, training=True).numpy().tolist()
+    assert ours.moving_variance.numpy().tolist() == theirs.moving_variance.numpy().tolist()
+    assert seen == []
+
+
+def test_a_frozen_layer_keeps_its_moving_statistics() -> None:
+    inputs, layer = examples(5, 2), keras.layers.BatchNormalization(trainable=False, epsilon=0)
+    outputs, _, seen = normalized(layer, inputs)
+    assert outputs == pytest.approx(inputs)
+    assert seen == []
+
+
+def test_half_precision_is_normalized_in_single_precision_and_stays_half() -> None:
+    inputs, layer = 1000 * examples(5, 2), keras.layers.BatchNormalization(dtype="mixed_float16")
+    outputs, _, [(_, statistics)] = normalized(layer, inputs.astype(np.float16))
+    assert outputs.dtype == np.float16
+    assert statistics.dtype == tf.float32
+    assert outputs.astype(float).std() == pytest.approx(1, abs=0.01)
+
+
+def test_a_layer_that_sees_several_rows_for_each_example_normalizes_those_of_a_group() -> None:
+    inputs = examples(5, 2)
+    several, _, _ = normalized(keras.layers.BatchNormalization(), inputs.reshape(50, 2))
+    whole, _, _ = normalized(keras.layers.BatchNormalization(), inputs)
+    assert several.reshape(10, 5, 2) == pytest.approx(whole, abs=1e-6)
+
+
+def test_a_layer_that_does_not_see_the_batch_is_refused_by_name() -> None:
+    layer = keras.layers.BatchNormalization(name="odd")
+    rule = r"training.virtual_batch_size: layer odd normalizes 7 rows, the batch has 10 here; write null"
+    with pytest.raises(InputError, match=rule):
+        normalized(layer, examples(5, 2)[:7])
+
+
+@given(total=st.integers(1, 400), most=st.one_of(st.none(), st.integers(1, 450)), devices=st.integers(1, 8))
+def test_groups_depend_on_the_batch_alone_and_share_it_out_evenly(total: int, most: int | None, devices: int) -> None:
+    bounds = [total * index // devices for index in range(devices + 1)]
+    shares = [groups_of(Rows(*pair, total), most) for pair in pairwise(bounds)]
+    sizes = [sum(of_group) for of_group in zip(*shares, strict=True)]
+    assert sum(sizes) == total
+    assert max(sizes) <= (most or total)
+    assert max(sizes) - min(sizes) <= 1
+    assert tuple(sizes) == groups_of(Rows(0, total, total), most)
+    if len(sizes) % devices == 0:
+        assert all(sum(size > 0 for size in of_group) == 1 for of_group in zip(*shares, strict=True))
