@@ -5,7 +5,6 @@ together, with batch normalization over groups of 512 examples (training.virtual
 Then the first of them trains on batches of its own size alone, while the second one waits; then both do that at the
 same time, apart, and have nothing to do with each other, which is the most that this machine's second core can bring.
 So all ways meet the same noise. The network is that of the ECG experiment, each worker has 512 examples of a batch.
-Above 1.7 the second worker is worth its core, where apart they come to nearly 2.
 
     python benchmarks/distributed.py [--rounds 24] [--steps 16]
 """

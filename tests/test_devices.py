@@ -17,7 +17,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "float16": {"precision": "mixed_float16"},
     "groups across devices": {"virtual_batch_size": 16},
     "groups of each device": {"virtual_batch_size": 11},
-    "several groups in a device": {"virtual_batch_size": 6, "precision": "mixed_bfloat16"},
+    "several groups in a device": {"virtual_batch_size": 6},
+    "groups in bfloat16": {"virtual_batch_size": 6, "precision": "mixed_bfloat16"},
+    "no groups with renorm": {"virtual_batch_size": 11, "network": "renorm"},
+    "masked": {"network": "masked"},
 }
 PROGRAM = """
 import json, sys
@@ -43,12 +46,24 @@ rows = {"train": np.arange(100), "validation": np.arange(100, 130)}
 about = {"digest": "", "source": "", "loader": "", "split": {}}
 prepared.write(folder, Examples(images, labels, ("a", "b", "c")), rows, **about)
 
-def network(policy):
+class FirstAbove80(keras.layers.Layer):
+    def compute_mask(self, inputs, previous_mask=None):
+        return inputs[..., 0] > 80
+
+    def call(self, inputs):
+        return inputs
+
+def network(policy, kind):
     keras.utils.set_random_seed(1)
     keras.config.set_dtype_policy(policy)
     inputs = keras.Input((12, 12, 1))
-    x = keras.layers.Conv2D(4, 3, use_bias=False, kernel_regularizer=keras.regularizers.L2(0.01))(inputs)
-    x = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(keras.layers.BatchNormalization()(x)))
+    normalize = keras.layers.BatchNormalization(renorm=kind == "renorm")
+    if kind == "masked":
+        x = normalize(FirstAbove80()(keras.layers.Reshape((12, 12))(inputs)))
+        x = keras.layers.Flatten()(keras.layers.Activation("tanh")(x))
+    else:
+        x = keras.layers.Conv2D(4, 3, use_bias=False, kernel_regularizer=keras.regularizers.L2(0.01))(inputs)
+        x = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(normalize(x)))
     x = keras.layers.Dense(3)(x)
     keras.config.set_dtype_policy("float32")
     return keras.Model(inputs, keras.layers.Activation("linear", dtype="float32")(x))
@@ -57,9 +72,9 @@ def trained(devices, name, settings):
     training = folder / f"{name}-{devices}"
     training.mkdir()
     with strategy_for(Compute(gpus=devices), "CPU").scope():
-        model = network(settings.get("precision", "float32"))
         common = {"epochs": 3, "optimizer": {"learning_rate": 0.01}, "steps_per_call": 3}
-        spec = Training.model_validate(common | settings)
+        spec = Training.model_validate(common | {key: settings[key] for key in settings if key != "network"})
+        model = network(spec.precision, settings.get("network"))
         batches = ArrayDataset(folder, "train", batch_size=31, shuffle=True, class_weights=[1.0, 2.0, 0.5])
         outcome = fit(model, spec, batches, ArrayDataset(folder, "validation", batch_size=30), training)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
@@ -89,7 +104,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str
 def test_devices_that_share_batches_train_as_one_does(trained: dict[str, list[dict[str, Any]]], name: str) -> None:
     """With 31 and 7 examples in a batch the shares differ in size; batch normalization sees the whole batch.
 
-    Or groups of it: 2 of 31 examples, of which three devices have one and a half each, 3, and 6; of 7 one or two.
+    Or groups of it: 2 of 31 examples, of which three devices have shares, 3, and 6; of 7 one or two.
     """
     one, three = trained[name]
     assert (one["replicas"], three["replicas"]) == (1, 3)

@@ -241,6 +241,7 @@ def test_a_refused_model_exits_with_3_and_the_reasons(finished: Layout, store: P
     go(store, finished.root)
 
 
+@pytest.mark.usefixtures("finished")
 def test_a_significantly_worse_challenger_leaves_the_alias_where_it_is(store: Path, tmp_path: Path) -> None:
     before = champion_of(store)
     feeble = ("training.optimizer.learning_rate=1e-7", "training.schedule={name: constant}", "training.epochs=1")
@@ -252,6 +253,7 @@ def test_a_significantly_worse_challenger_leaves_the_alias_where_it_is(store: Pa
     assert champion_of(store) == before
 
 
+@pytest.mark.usefixtures("finished")
 def test_a_verdict_on_a_champion_of_the_past_is_taken_back(store: Path, tmp_path: Path) -> None:
     gate = "gate={champion: not_worse, categorical_accuracy: '>= 0.5'}"
     for step in chain.STEPS[:-1]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
@@ -97,20 +97,20 @@ class Loop:
         so that the optimizer sees those of the whole batch when it clips their norm or looks for an overflow.
         """
         sums, seen, gradients = self._gradients(size, inputs, labels, weights)
-        sums, *parts = _added_up([sums, *(statistics for _, statistics in seen), *gradients])
-        for (layer, _), statistics in zip(seen, parts, strict=False):
-            normalization.remember(layer, statistics)
-        self.optimizer.apply(parts[len(seen) :], self.model.trainable_variables)
+        sums, statistics, gradients = _added_up((sums, [each for _, each in seen], gradients))
+        for (layer, _), each in zip(seen, statistics, strict=True):
+            normalization.remember(layer, each)
+        self.optimizer.apply(gradients, self.model.trainable_variables)
         return sums
 
     def _gradients(
         self, size: int, inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor
-    ) -> tuple[tf.Tensor, list[tuple[keras.layers.Layer, tf.Tensor]], list[tf.Tensor | None]]:
+    ) -> tuple[tf.Tensor, normalization.Seen, list[tf.Tensor | None]]:
         """Return this device's part of the sums of the batch, of what normalization has seen, and of each gradient."""
         rows, (first, _) = rows_here(size), self.rows(size)
         inputs, labels, weights = (each[rows.start - first : rows.stop - first] for each in (inputs, labels, weights))
-        in_groups = normalization.normalized_in(rows, self.spec.virtual_batch_size)
-        with tf.GradientTape() as tape, draws.of_the_whole_batch(rows), in_groups as groups:
+        statistics = normalization.of_the_whole_batch(rows, self.spec.virtual_batch_size)
+        with tf.GradientTape() as tape, draws.of_the_whole_batch(rows), statistics as seen:
             logits = self.model(inputs, training=True)
             losses = cross_entropy(logits, labels, self.spec.label_smoothing) * weights
             penalties = tf.add_n([tf.zeros(()), *self.model.losses]) / self.devices
@@ -118,7 +118,7 @@ class Loop:
             scaled = self.optimizer.scale_loss(loss)
         right = tf.reduce_sum(tf.cast(tf.argmax(logits, -1, output_type=tf.int32) == labels, tf.float32))
         sums = tf.stack([loss * size, right, tf.cast(rows.stop - rows.start, tf.float32)])
-        return sums, groups.seen, tape.gradient(scaled, self.model.trainable_variables)
+        return sums, seen, tape.gradient(scaled, self.model.trainable_variables)
 
     def epoch(
         self,
@@ -199,11 +199,12 @@ def _steps(one_step: Callable[..., tf.Tensor], inputs: tf.Tensor, labels: tf.Ten
     return sums
 
 
-def _added_up(parts: Sequence[tf.Tensor | None]) -> list[tf.Tensor | None]:
-    """Return the sum over all devices of each part; None, the gradient of what the loss does not see, stays."""
-    there = [part for part in parts if part is not None]
+def _added_up(parts: Any) -> Any:
+    """Return nested parts, each the sum over all devices; None, the gradient of what the loss does not see, stays."""
+    flat = tf.nest.flatten(parts)
+    there = [part for part in flat if part is not None]
     sums = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, there))
-    return [None if part is None else next(sums) for part in parts]
+    return tf.nest.pack_sequence_as(parts, [None if part is None else next(sums) for part in flat])
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, smoothing: float) -> tf.Tensor:
