@@ -109,7 +109,7 @@ class Loop:
         """Return this device's part of the sums of the batch, of what normalization has seen, and of each gradient."""
         rows, (first, _) = rows_here(size), self.rows(size)
         inputs, labels, weights = (each[rows.start - first : rows.stop - first] for each in (inputs, labels, weights))
-        statistics = normalization.of_the_whole_batch(rows, self.spec.virtual_batch_size)
+        statistics = normalization.in_groups(rows, self.spec.virtual_batch_size)
         with tf.GradientTape() as tape, draws.of_the_whole_batch(rows), statistics as seen:
             logits = self.model(inputs, training=True)
             losses = cross_entropy(logits, labels, self.spec.label_smoothing) * weights
