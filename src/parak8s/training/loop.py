@@ -36,8 +36,8 @@ class Loop:
         steps_per_epoch: Optimizer steps in an epoch, for the learning-rate schedule.
 
     Within the scope of a strategy all its devices, of one machine or of many, share every batch. Each takes its rows;
-    the sum of all gradients is that of the whole batch, and so are the statistics of batch normalization (see
-    :mod:`parak8s.training.devices`) and the random draws (see :mod:`parak8s.training.draws`).
+    the sum of all gradients is that of the whole batch, and so are the random draws (see :mod:`parak8s.training.draws`)
+    and the statistics of batch normalization, or of groups of it (see :mod:`parak8s.training.normalization`).
     """
 
     def __init__(self, model: keras.Model, spec: Training, steps_per_epoch: int) -> None:
