@@ -83,6 +83,7 @@ bench: install ## Print the ratios of benchmarks/
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python benchmarks/distributed.py
+	$(BIN)/python benchmarks/heap.py
 
 clean: ## Remove what the other targets made, but not the runs
 	rm -rf .uv .venv build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -64,6 +64,9 @@ def replica(folder: Path, rounds: int) -> None:
     team = Team.from_environment()
     assert team is not None
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[team.index]})  # TensorFlow takes as many threads as cores
+    from parak8s.training import heap
+
+    heap.keep()  # as replicas do
     from parak8s.training.crew import Crew
     from parak8s.training.devices import strategy_for
 

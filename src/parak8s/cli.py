@@ -109,7 +109,9 @@ def _run(file: Path, overrides: list[str] | None, output: Path | None, only: str
     from parak8s import console
     from parak8s.loading import load
     from parak8s.run import run as run_steps
+    from parak8s.training import heap
 
+    heap.keep()
     experiment = load(file, overrides or ())
     with _stoppable(), console.Console() as screen:
         layout = run_steps(experiment, output, narrator=screen, observers=[screen], only=only)

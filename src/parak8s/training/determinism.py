@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 
 from parak8s.experiment import Experiment
+from parak8s.training import heap
 
 
 def prepare(experiment: Experiment, *, together: bool = False) -> None:
@@ -21,6 +22,7 @@ def prepare(experiment: Experiment, *, together: bool = False) -> None:
     """
     if together and experiment.reproducibility == "strict":
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    heap.keep()
     _within_limits()
     with _native_chatter_hidden():
         import keras
