@@ -63,8 +63,12 @@ def test_without_tf_config_one_is_alone(environment: dict[str, str]) -> None:
     assert Team.from_environment(environment) is None
 
 
-def test_a_single_replica_is_alone() -> None:
-    assert told({"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}) is None
+def test_a_single_replica_is_alone_but_its_evaluator_is_not() -> None:
+    cluster = {"worker": ["a:1"]}
+    assert told({"cluster": cluster, "task": {"type": "worker", "index": 0}}) is None
+    evaluator = told({"cluster": cluster, "task": {"type": "evaluator", "index": 0}})
+    assert evaluator is not None
+    assert not evaluator.leads
 
 
 @pytest.mark.parametrize(

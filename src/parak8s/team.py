@@ -29,7 +29,7 @@ class Team:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self | None:
-        """Return the team that TF_CONFIG names; None for somebody alone.
+        """Return the team that TF_CONFIG names; None for somebody alone, whom an evaluator may watch.
 
         Raises:
             InputError: TF_CONFIG is not what the operator writes.
@@ -50,7 +50,7 @@ class Team:
         cluster = {"chief" if name == "master" else name: addresses for name, addresses in cluster.items()}
         team = cls(cluster, role, index)
         team._check()
-        return team if sum(map(len, cluster.values())) > 1 else None
+        return team if team.role == "evaluator" or sum(map(len, cluster.values())) > 1 else None
 
     def _check(self) -> None:
         for role in (*self.cluster, self.role):
