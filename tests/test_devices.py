@@ -41,14 +41,14 @@ from parak8s.training.fitting import fit
 
 folder = Path(sys.argv[1])
 random, labels = np.random.default_rng(0), np.arange(130, dtype=np.int32) % 3
-images = (random.random((130, 12, 12, 1)) * 60 + 60 * labels[:, None, None, None]).astype(np.float32)
+images = (random.random((130, 12, 12, 1)) + labels[:, None, None, None]).astype(np.float32)
 rows = {"train": np.arange(100), "validation": np.arange(100, 130)}
 about = {"digest": "", "source": "", "loader": "", "split": {}}
 prepared.write(folder, Examples(images, labels, ("a", "b", "c")), rows, **about)
 
-class FirstAbove80(keras.layers.Layer):
+class FirstAboveThreshold(keras.layers.Layer):
     def compute_mask(self, inputs, previous_mask=None):
-        return inputs[..., 0] > 80
+        return inputs[..., 0] > 4 / 3
 
     def call(self, inputs):
         return inputs
@@ -59,7 +59,7 @@ def network(policy, kind):
     inputs = keras.Input((12, 12, 1))
     normalize = keras.layers.BatchNormalization(renorm=kind == "renorm")
     if kind == "masked":
-        x = normalize(FirstAbove80()(keras.layers.Reshape((12, 12))(inputs)))
+        x = normalize(FirstAboveThreshold()(keras.layers.Reshape((12, 12))(inputs)))
         x = keras.layers.Flatten()(keras.layers.Activation("tanh")(x))
     else:
         x = keras.layers.Conv2D(4, 3, use_bias=False, kernel_regularizer=keras.regularizers.L2(0.01))(inputs)
@@ -108,11 +108,11 @@ def test_devices_that_share_batches_train_as_one_does(trained: dict[str, list[di
     """
     one, three = trained[name]
     assert (one["replicas"], three["replicas"]) == (1, 3)
-    rounding = 1e-5 if "precision" not in SETTINGS[name] else 0.02
+    # Processors round half precision differently, and Adam's step is as long for a gradient of next to nothing.
+    rounding, learned = (1e-5, 1e-4) if "precision" not in SETTINGS[name] else (0.02, 0.05)
     for ours, theirs in zip(three["epochs"], one["epochs"], strict=True):
-        assert ours == pytest.approx(theirs, rel=rounding)
-    looser = max(rounding, 1e-4)  # Adam divides by gradients that may be next to nothing
-    assert three["weights"] == pytest.approx(one["weights"], rel=looser, abs=looser)
+        assert ours == pytest.approx(theirs, rel=rounding, abs=rounding)
+    assert three["weights"] == pytest.approx(one["weights"], rel=learned, abs=learned)
     assert one["epochs"][-1][0] < one["epochs"][0][0]
 
 
