@@ -55,7 +55,7 @@ def network(policy: str, frozen: bool) -> Any:
 def train(dataset: Path, directory: Path, settings: dict[str, Any]) -> None:
     """Train, and write what came of it to ``DIRECTORY/told-NAME.json``."""
     from parak8s.errors import ParaK8sError
-    from parak8s.experiment import Data, Experiment, ModelSpec, Training
+    from parak8s.experiment import Compute, Data, Experiment, ModelSpec, Training
     from parak8s.rendezvous import Meeting, attend
     from parak8s.team import Team
     from parak8s.training import determinism
@@ -68,16 +68,18 @@ def train(dataset: Path, directory: Path, settings: dict[str, Any]) -> None:
         "keep_best": "val_loss",
         "early_stopping": {"monitor": "val_loss", "patience": 2},
     }
-    shots = settings.pop("shots", [])
+    shots, devices = settings.pop("shots", []), settings.pop("devices", 1)
     experiment = Experiment(
         name="test",
         seed=3,
         data=Data(loader="ecg", source="synthetic://ecg", batch_size=31),
         model=ModelSpec(builder="deep_cnn"),
         training=Training.model_validate(common | settings),
+        compute=Compute(gpus=devices),
     )
     team = Team.from_environment()
     determinism.prepare(experiment, together=team is not None)
+    split_processor(devices)
     from parak8s.training.distribution import Together, strategy
 
     try:
@@ -94,7 +96,7 @@ def train(dataset: Path, directory: Path, settings: dict[str, Any]) -> None:
         else:
             together = Together(team, START_S, HANG_S, told=attend(team, START_S))
         name = team.name if team else "alone"
-        with strategy(experiment, dataset, directory, together) as (found, watching):
+        with strategy(experiment, dataset, directory, together, kind="CPU") as (found, watching):
             report = fitted(experiment, dataset, directory, found, [*watching, *guns(shots, name, directory)])
     except ParaK8sError as error:
         print(error, flush=True)
@@ -102,6 +104,15 @@ def train(dataset: Path, directory: Path, settings: dict[str, Any]) -> None:
     (directory / f"told-{name}.json").write_text(json.dumps(report))
     sys.stdout.flush()
     os._exit(0)
+
+
+def split_processor(devices: int) -> None:
+    """Let parts of the processor stand for the GPUs of one machine."""
+    if devices > 1:
+        import tensorflow as tf
+
+        parts = [tf.config.LogicalDeviceConfiguration()] * devices
+        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
 
 
 def fitted(experiment: Any, dataset: Path, directory: Path, found: Any, observers: list[Any]) -> dict[str, Any]:

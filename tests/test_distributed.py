@@ -155,11 +155,30 @@ def test_a_job_that_is_shot_three_times_ends_with_the_bits_of_one_that_is_not(
     assert "asked to stop after 2 of 4 steps of epoch 3" in said
 
 
-def test_parameter_servers_train_and_survive_the_loss_of_a_worker_and_of_a_server(
+def assert_all_were_counted(outcome: Outcome, examples: int) -> None:
+    """An epoch that lacks a batch, or has one twice, would have right answers in another number than ``examples``."""
+    right = np.array([epoch["accuracy"] for epoch in outcome["epochs"]]) * examples
+    np.testing.assert_allclose(right, right.round(), atol=1e-6)
+
+
+def test_two_devices_of_one_machine_end_with_the_bits_of_a_training_that_is_not_shot(
+    dataset: Path, tmp_path: Path
+) -> None:
+    settings = {"devices": 2, "early_stopping": None}
+    shots = [["alone", 1, 2, "SIGKILL", "worker-0"], ["alone", 3, 4, "SIGKILL", "worker-0"]]
+    unbroken = trained(tmp_path / "unbroken", dataset, {"Worker": 1}, **settings)
+    outcome = trained(tmp_path / "d", dataset, {"Worker": 1}, shots=shots, **settings)
+    assert len(list((tmp_path / "d").glob("shot-*"))) == len(shots)
+    assert outcome == unbroken
+    assert outcome["alone"]["replicas"] == 2
+
+
+def test_parameter_servers_train_and_survive_the_loss_of_a_worker_of_a_server_and_of_the_chief(
     dataset: Path, alone: Outcome, tmp_path: Path
 ) -> None:
     shots = [
         ["chief-0", 2, 2, "SIGKILL", "worker-1"],
+        ["chief-0", 3, 2, "SIGKILL", "chief-0"],
         ["chief-0", 4, 2, "SIGKILL", "ps-0"],
     ]
     settings = {"shots": shots, "epochs": 5, "early_stopping": None}
@@ -167,6 +186,7 @@ def test_parameter_servers_train_and_survive_the_loss_of_a_worker_and_of_a_serve
     chief = succeeded(each_in_a_folder_of_its_own(team, tmp_path), tmp_path)["chief-0"]
     assert not [path for role in ("PS", "Worker") for path in (tmp_path / f"of-{role}").iterdir()]
     assert len(chief["epochs"]) == 5
+    assert_all_were_counted(chief, examples=100)
     first, last = (chief["epochs"][index]["loss"] for index in (0, -1))
     assert last < first / 2
     assert len(list(tmp_path.glob("shot-*"))) == len(shots)

@@ -1,4 +1,4 @@
-"""Twenty kills at random moments for each way of training together, and a peer that hangs. Takes minutes."""
+"""Twenty kills at random moments for each way of training, and a peer that hangs. Takes minutes."""
 
 import os
 import random
@@ -13,7 +13,7 @@ import pytest
 
 import team_case
 from parak8s.tfjobs import local
-from test_distributed import job, outcomes, trained
+from test_distributed import assert_all_were_counted, job, outcomes, trained
 
 pytestmark = pytest.mark.slow
 
@@ -66,12 +66,12 @@ def shot_at(directory: Path, dataset: Path, replicas: dict[str, int], killer: Ki
     assert states[-1] == "Succeeded", [path.read_text()[-2000:] for path in (directory / "logs").iterdir()]
 
 
-def under_fire(tmp_path: Path, dataset: Path, replicas: dict[str, int]) -> Iterator[Path]:
+def under_fire(tmp_path: Path, dataset: Path, replicas: dict[str, int], **settings: Any) -> Iterator[Path]:
     """Yield the folders of jobs that have succeeded all the same, until all kills are done."""
     left = KILLS
     for seed in range(JOBS):
         killer = Killer(seed, min(left, OF_A_JOB))
-        shot_at(tmp_path / str(seed), dataset, replicas, killer, **LONG)
+        shot_at(tmp_path / str(seed), dataset, replicas, killer, **settings)
         print(seed, killer.shots)
         left -= len(killer.shots)
         yield tmp_path / str(seed)
@@ -85,15 +85,25 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return team_case.prepare(tmp_path_factory.mktemp("data") / "dataset", train=2000)
 
 
+@pytest.mark.parametrize("devices", [1, 2])
+def test_devices_of_one_machine_lose_nothing_to_random_kills(devices: int, dataset: Path, tmp_path: Path) -> None:
+    settings = LONG | {"devices": devices}
+    unbroken = trained(tmp_path / "unbroken", dataset, {"Worker": 1}, **settings)
+    assert unbroken["alone"]["replicas"] == devices
+    for folder in under_fire(tmp_path, dataset, {"Worker": 1}, **settings):
+        assert outcomes(folder) == unbroken
+
+
 def test_workers_in_step_lose_nothing_to_random_kills(dataset: Path, tmp_path: Path) -> None:
     unbroken = trained(tmp_path / "unbroken", dataset, {"Worker": 2}, **LONG)
-    for folder in under_fire(tmp_path, dataset, {"Worker": 2}):
+    for folder in under_fire(tmp_path, dataset, {"Worker": 2}, **LONG):
         assert outcomes(folder) == unbroken
 
 
 def test_parameter_servers_go_on_after_random_kills(dataset: Path, tmp_path: Path) -> None:
-    for folder in under_fire(tmp_path, dataset, {"Chief": 1, "Worker": 2, "PS": 1}):
+    for folder in under_fire(tmp_path, dataset, {"Chief": 1, "Worker": 2, "PS": 1}, **LONG):
         chief = outcomes(folder)["chief-0"]
+        assert_all_were_counted(chief, examples=2000)
         assert [epoch["epoch"] for epoch in chief["epochs"]] == list(range(1, 41))
         assert chief["epochs"][-1]["loss"] < chief["epochs"][0]["loss"] / 2
 

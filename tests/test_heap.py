@@ -22,11 +22,12 @@ library = ctypes.CDLL(None)
 library.malloc.restype = ctypes.c_void_p
 library.free.argtypes = [ctypes.c_void_p]
 library.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+library.prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: pages are handed out one by one, not 512 of them as a huge one
 
 def step():
-    blocks = [library.malloc({PAGES} * 4096 // parts) for parts in (1, 2, 4, 8)]
+    blocks = [library.malloc({PAGES} * resource.getpagesize() // parts) for parts in (1, 2, 4, 8)]
     for block, parts in zip(blocks, (1, 2, 4, 8)):
-        library.memset(block, 1, {PAGES} * 4096 // parts)
+        library.memset(block, 1, {PAGES} * resource.getpagesize() // parts)
     for block in blocks:
         library.free(block)
 
@@ -46,9 +47,14 @@ steps()
 
 def pages_taken_anew(way: str, **variables: str) -> list[int]:
     """Return how many pages STEPS steps take from the kernel after the first one, in a thread and in the main one."""
+    return told(TAKE_AND_FREE, way, **variables)
+
+
+def told(program: str, *arguments: str, **variables: str) -> list[int]:
+    """Return the numbers that a Python program prints."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
     environment |= {"PYTHONPATH": ":".join(path for path in sys.path if path), **variables}
-    command = [sys.executable, "-c", TAKE_AND_FREE, way]
+    command = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return [int(line) for line in done.stdout.split()]
 
@@ -59,6 +65,36 @@ def test_a_step_takes_no_memory_anew_that_the_last_one_freed_in_any_thread() -> 
 
 def test_without_it_every_step_takes_its_large_blocks_anew() -> None:
     assert all(pages > STEPS * PAGES / 2 for pages in pages_taken_anew("leave"))
+
+
+TAKE_AND_GIVE_BACK = f"""
+import ctypes, resource
+from pathlib import Path
+from parak8s.training import heap
+
+heap.keep()
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+library.free.argtypes = [ctypes.c_void_p]
+library.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+begun, size = resident(), {PAGES} * resource.getpagesize()
+block = library.malloc(size)
+library.memset(block, 1, size)
+library.free(block)
+print(resident() - begun)
+heap.give_back()
+print(resident() - begun)
+"""
+
+
+def test_what_is_free_is_given_back_when_it_is_asked_for() -> None:
+    kept, left = told(TAKE_AND_GIVE_BACK)
+    assert kept > PAGES * 0.9
+    assert left < PAGES * 0.1
 
 
 @pytest.mark.parametrize("variable", ["MALLOC_ARENA_MAX=8", "GLIBC_TUNABLES=glibc.malloc.arena_max=8"])

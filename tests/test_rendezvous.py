@@ -20,6 +20,8 @@ from parak8s.replica import join
 from parak8s.team import Team
 from parak8s.workplace import Workplace
 
+SMALL = 'name: x\ndata: {loader: ecg, source: "synthetic://ecg"}\nmodel: {builder: deep_cnn}\n'
+
 
 def free_port() -> int:
     with socket.socket() as free:
@@ -103,6 +105,17 @@ def test_all_begin_with_what_the_leader_says() -> None:
         port = int(leader.address_of("worker-0").rpartition(":")[2])
         with socket.create_server(("", port)):  # TensorFlow's server can stand there now
             pass
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6")
+@pytest.mark.parametrize("host", ["[::1]", "127.0.0.1"])
+def test_they_meet_in_networks_of_either_version(host: str) -> None:
+    cluster = {"worker": (f"{host}:{free_port()}", f"{host}:{free_port()}")}
+    with Meeting(Team(cluster, "worker", 0)) as meeting, ThreadPoolExecutor() as pool:
+        waiting = pool.submit(attend, Team(cluster, "worker", 1), 20.0)
+        wait_for({"worker-0": cluster["worker"][0]}, 20)
+        meeting.begin({}, within_s=20)
+        assert waiting.result() == {"begin": True}
 
 
 def test_members_may_come_before_their_leader() -> None:
@@ -241,12 +254,17 @@ def test_servers_are_waited_for_by_name() -> None:
 
 
 def test_who_died_at_the_very_end_does_not_wait_for_a_leader_that_is_done(tmp_path: Path) -> None:
-    text = 'name: x\ndata: {loader: ecg, source: "synthetic://ecg"}\nmodel: {builder: deep_cnn}\n'
-    experiment, training = parse(text, "x", ["compute.job.rendezvous_s=1"]), tmp_path / "training"
+    experiment, training = parse(SMALL, "x", ["compute.job.rendezvous_s=1"]), tmp_path / "training"
     with pytest.raises(PeerLost, match="worker-0 cannot be reached"):
         join(team("worker", 1), experiment, Workplace(tmp_path))
     training.mkdir()
     join(team("worker", 1), experiment, Workplace(tmp_path))
+
+
+def test_an_evaluator_has_nothing_to_do_and_meets_nobody(tmp_path: Path) -> None:
+    evaluator = Team({"worker": (f"127.0.0.1:{free_port()}",)}, "evaluator", 0)
+    join(evaluator, parse(SMALL, "x", []), Workplace(tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 def test_evaluators_are_not_waited_for() -> None:

@@ -27,11 +27,12 @@ def replica(
     certify: Annotated[bool, typer.Option("--certify", help="Train on one worker too, and compare.")] = False,
 ) -> None:
     """Take part in a run as the replica that TF_CONFIG names; TFJobs call it."""
-    from parak8s import console, loading, workplace
-    from parak8s.replica import take_part
     from parak8s.training import heap
 
-    heap.keep()
+    heap.keep()  # before NumPy, which has threads
+    from parak8s import console, loading, workplace
+    from parak8s.replica import take_part
+
     # The first process of a container gets no signal that it does not ask for.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
     code = 0

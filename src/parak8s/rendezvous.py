@@ -57,7 +57,7 @@ class Meeting:
         """
         port = int(self.team.address_of(self.team.leader).rpartition(":")[2])
         try:
-            self._door = socket.create_server(("", port), backlog=1024)
+            self._door = _listening(port)
         except OSError as error:
             raise EnvironmentFault(
                 f"port {port} of the job is taken ({error.strerror}); end what listens there"
@@ -169,9 +169,8 @@ def attend(team: Team, within_s: float) -> dict[str, Any]:
 
 def _said(address: str, name: str) -> Iterator[dict[str, Any] | None]:
     """Yield what the leader says, None for a sign of life, as long as there is a leader that is not silent."""
-    host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host, int(port)), timeout=TALK_S) as connection:
+        with socket.create_connection(_host_and_port(address), timeout=TALK_S) as connection:
             _keep_alive(connection)
             connection.sendall(json.dumps({"name": name}).encode() + b"\n")
             connection.settimeout(SILENT_S)
@@ -203,12 +202,23 @@ def wait_for(addresses: Mapping[str, str], within_s: float) -> None:
 
 def listens(address: str) -> bool:
     """Return whether somebody accepts connections at ``HOST:PORT``."""
-    host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=TALK_S).close()
+        socket.create_connection(_host_and_port(address), timeout=TALK_S).close()
     except OSError:
         return False
     return True
+
+
+def _listening(port: int) -> socket.socket:
+    """Return what accepts connections at all addresses of this machine: a cluster may have IPv6 alone."""
+    both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
+    return socket.create_server(("", port), family=family, backlog=1024, dualstack_ipv6=both)
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def _receive(connection: socket.socket) -> Any:

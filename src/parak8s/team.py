@@ -29,7 +29,7 @@ class Team:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self | None:
-        """Return the team that TF_CONFIG names; None for somebody alone, whom an evaluator may watch.
+        """Return the team that TF_CONFIG names; None for a job's only replica, evaluators aside.
 
         Raises:
             InputError: TF_CONFIG is not what the operator writes.

@@ -31,8 +31,8 @@ def main() -> None:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one that comes too late means nobody
             sys.stdout.flush()
             sys.stderr.flush()
-            line.sendall(json.dumps({"code": code, "memory": _memory()}).encode() + b"\n")
             _forget()
+            line.sendall(json.dumps({"code": code, "memory": _memory()}).encode() + b"\n")
 
 
 def _warm_up() -> None:
@@ -83,8 +83,11 @@ def _forget() -> None:
     """
     import keras
 
+    from parak8s.training import heap
+
     keras.backend.clear_session()
     gc.collect()
+    heap.give_back()
     if not gc.get_freeze_count():
         gc.freeze()
 

@@ -32,8 +32,10 @@ def certify(experiment: Experiment, dataset: Path, training: Path, team: Team) -
         EnvironmentFault: The process failed; what it said is in the message.
     """
     from parak8s.models import saved
+    from parak8s.training import heap
     from parak8s.training.certificate import compared
 
+    heap.give_back()  # the other process needs as much as this one did
     alone = training / "alone"
     alone.mkdir(exist_ok=True)
     one = experiment.compute.model_copy(update={"workers": 1, "parameter_servers": 0, "gpus": team.in_step})

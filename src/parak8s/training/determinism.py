@@ -13,7 +13,8 @@ from parak8s.training import heap
 def prepare(experiment: Experiment, *, together: bool = False) -> None:
     """Import TensorFlow; seed Python, NumPy and TensorFlow; ``strict`` also makes every operation deterministic.
 
-    GPU memory grows as it is needed instead of being taken whole. Call before anything else imports TensorFlow.
+    GPU memory grows as it is needed instead of being taken whole; the processor's stays with this process
+    (:mod:`parak8s.training.heap`). Call before anything else imports TensorFlow.
 
     Args:
         experiment: Says the seed, and whether it is strict.

@@ -21,8 +21,8 @@ SETTINGS = {
 def keep() -> None:
     """Let this process keep what it frees; call before its first thread, which would have a heap of its own.
 
-    Whoever has set something of the kind (``MALLOC_…``, ``GLIBC_TUNABLES``) knows better; other C libraries have
-    nothing to set.
+    Its memory then stays at its peak, until :func:`give_back`. Whoever has set something of the kind (``MALLOC_…``,
+    ``GLIBC_TUNABLES``) knows better; other C libraries have nothing to set.
     """
     if any(name.startswith("MALLOC_") for name in os.environ) or "glibc.malloc" in os.getenv("GLIBC_TUNABLES", ""):
         return
@@ -30,3 +30,10 @@ def keep() -> None:
     if hasattr(library, "mallopt"):
         for number, value in SETTINGS.values():
             library.mallopt(number, value)
+
+
+def give_back() -> None:
+    """Give the kernel what is free now: a training is over, and another process is about to need it."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "malloc_trim"):
+        library.malloc_trim(0)
