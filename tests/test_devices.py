@@ -73,7 +73,7 @@ def trained(devices, name, settings):
     training = folder / f"{name}-{devices}"
     training.mkdir()
     with strategy_for(Compute(gpus=devices), "CPU").scope():
-        common = {"epochs": 3, "optimizer": {"name": "sgd", "learning_rate": 0.1}, "steps_per_call": 3}
+        common = {"epochs": 3, "optimizer": {"name": "sgd", "learning_rate": 0.01}, "steps_per_call": 3}
         spec = Training.model_validate(common | {key: settings[key] for key in settings if key != "network"})
         model = network(spec.precision, settings.get("network"))
         batches = ArrayDataset(folder, "train", batch_size=31, shuffle=True, class_weights=[1.0, 2.0, 0.5])
@@ -109,7 +109,7 @@ def test_devices_that_share_batches_train_as_one_does(trained: dict[str, list[di
     """
     one, three = trained[name]
     assert (one["replicas"], three["replicas"]) == (1, 3)
-    rounding, learned = (1e-5, 1e-4) if "precision" not in SETTINGS[name] else (0.02, 0.02)
+    rounding, learned = (1e-5, 1e-4) if "precision" not in SETTINGS[name] else (0.03, 0.01)
     for ours, theirs in zip(three["epochs"], one["epochs"], strict=True):
         assert ours == pytest.approx(theirs, rel=rounding, abs=rounding)
     assert three["weights"] == pytest.approx(one["weights"], rel=learned, abs=learned)

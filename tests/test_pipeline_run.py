@@ -152,6 +152,7 @@ def test_a_directory_of_one_engine_is_refused_by_the_other(folder: Path, finishe
         run.run(point, folder / "kfp", narrator=Diary())
 
 
+@pytest.mark.slow
 def test_the_x_ray_pipeline_runs_to_a_registered_model(tmp_path: Path) -> None:
     diary = Diary()
     settings = [
@@ -168,6 +169,7 @@ def test_the_x_ray_pipeline_runs_to_a_registered_model(tmp_path: Path) -> None:
     assert result["metrics"]["categorical_accuracy"] == pytest.approx((truth == chosen).mean(), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_a_sweep_over_a_network_of_ones_own_keeps_the_best_point(tmp_path: Path) -> None:
     """The network lies in the user's folder alone, and reaches the tasks inside the pipeline."""
     (tmp_path / "mine.py").write_text(
