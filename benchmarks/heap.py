@@ -1,7 +1,8 @@
 """What it brings that a training keeps the memory it frees: steps with ``parak8s.training.heap`` against steps without.
 
 Each measurement is a process of its own, since the setting belongs to a process; they take turns. Printed are the
-median of a step, the pages that it takes from the kernel, and the ratio: above 1, keeping is faster.
+median of a step, the pages that it takes from the kernel, the most memory that the process has had, which is what
+keeping may cost, and the ratio: above 1, keeping is faster.
 
     python benchmarks/heap.py [--rounds 3] [--steps 10]
 """
@@ -20,7 +21,7 @@ WAYS = ("keep", "leave")
 
 
 def step(size: str, way: str, steps: int) -> dict[str, float]:
-    """Return the median seconds of a training step in this process, and the pages that each takes."""
+    """Return the median seconds of a step in this process, the pages that each takes, the most memory in MiB."""
     from parak8s.training import heap
 
     if way == "keep":
@@ -46,7 +47,8 @@ def step(size: str, way: str, steps: int) -> dict[str, float]:
         loop.steps(inputs, labels, weights).numpy()
         seconds.append(time.perf_counter() - began)
     pages = (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / steps
-    return {"seconds": statistics.median(seconds), "pages": pages}
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": statistics.median(seconds), "pages": pages, "most": most}
 
 
 def measured(size: str, way: str, steps: int) -> dict[str, float]:
@@ -73,8 +75,10 @@ def main() -> None:
     for size in SIZES:
         rounds = [{way: measured(size, way, arguments.steps) for way in WAYS} for _ in range(arguments.rounds)]
         for way in WAYS:
-            seconds, pages = (statistics.median(each[way][what] for each in rounds) for what in ("seconds", "pages"))
-            print(f"{size}: {way:5} {1000 * seconds:7.1f} ms a step, {pages:9,.0f} pages")
+            seconds, pages, most = (
+                statistics.median(each[way][what] for each in rounds) for what in ("seconds", "pages", "most")
+            )
+            print(f"{size}: {way:5} {1000 * seconds:7.1f} ms a step, {pages:9,.0f} pages; {most:6,.0f} MiB")
         ratios = [each["leave"]["seconds"] / each["keep"]["seconds"] for each in rounds]
         told = ", ".join(f"{ratio:.2f}" for ratio in ratios)
         print(f"{size}: ratio {statistics.median(ratios):.2f} (rounds: {told})", flush=True)

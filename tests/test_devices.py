@@ -69,15 +69,39 @@ def network(policy, kind):
     keras.config.set_dtype_policy("float32")
     return keras.Model(inputs, keras.layers.Activation("linear", dtype="float32")(x))
 
-def trained(devices, name, settings):
-    training = folder / f"{name}-{devices}"
-    training.mkdir()
+class KilledError(Exception):
+    pass
+
+class Killer:
+    def __init__(self, epoch, step):
+        self.at = (epoch, step)
+
+    def on_steps(self, epoch, done, total):
+        if (epoch, done) >= self.at:
+            raise KilledError
+
+    def on_epoch(self, record):
+        if (record.epoch + 1, 0) >= self.at:
+            raise KilledError
+
+def gone_on(devices, name, kills):
+    for kill in kills:
+        try:
+            trained(devices, name, {}, [Killer(*kill)])
+        except KilledError:
+            continue
+        raise AssertionError(f"nothing to kill at {kill}")
+    return trained(devices, name, {})
+
+def trained(devices, name, settings, observers=()):
+    training = folder / name
+    training.mkdir(exist_ok=True)
     with strategy_for(Compute(gpus=devices), "CPU").scope():
         common = {"epochs": 3, "optimizer": {"name": "sgd", "learning_rate": 0.01}, "steps_per_call": 3}
         spec = Training.model_validate(common | {key: settings[key] for key in settings if key != "network"})
         model = network(spec.precision, settings.get("network"))
         batches = ArrayDataset(folder, "train", batch_size=31, shuffle=True, class_weights=[1.0, 2.0, 0.5])
-        outcome = fit(model, spec, batches, ArrayDataset(folder, "validation", batch_size=30), training)
+        outcome = fit(model, spec, batches, ArrayDataset(folder, "validation", batch_size=30), training, observers)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
     return {
         "replicas": replicas,
@@ -85,7 +109,9 @@ def trained(devices, name, settings):
         "weights": np.concatenate([value.ravel() for value in model.get_weights()]).tolist(),
     }
 
-told = {name: [trained(devices, name, each) for devices in (1, 3)] for name, each in json.loads(sys.argv[2]).items()}
+settings = json.loads(sys.argv[2]).items()
+told = {name: [trained(devices, f"{name}-{devices}", each) for devices in (1, 3)] for name, each in settings}
+told["killed"] = [gone_on(devices, f"killed-{devices}", [(1, 3), (2, 4), (3, 0)]) for devices in (1, 3)]
 print("told", json.dumps(told))
 """
 
@@ -114,6 +140,15 @@ def test_devices_that_share_batches_train_as_one_does(trained: dict[str, list[di
         assert ours == pytest.approx(theirs, rel=rounding, abs=rounding)
     assert three["weights"] == pytest.approx(one["weights"], rel=learned, abs=learned)
     assert one["epochs"][-1][0] < one["epochs"][0][0]
+
+
+@pytest.mark.parametrize("devices", [1, 3])
+def test_a_training_that_is_killed_three_times_ends_with_the_bits_of_one_that_is_not(
+    trained: dict[str, list[dict[str, Any]]], devices: int
+) -> None:
+    (killed,) = (each for each in trained["killed"] if each["replicas"] == devices)
+    (unbroken,) = (each for each in trained["plain"] if each["replicas"] == devices)
+    assert killed == unbroken
 
 
 @pytest.mark.parametrize("name", ["clipped", "groups across devices", "groups of each device"])

@@ -161,18 +161,6 @@ def assert_all_were_counted(outcome: Outcome, examples: int) -> None:
     np.testing.assert_allclose(right, right.round(), atol=1e-6)
 
 
-def test_two_devices_of_one_machine_end_with_the_bits_of_a_training_that_is_not_shot(
-    dataset: Path, tmp_path: Path
-) -> None:
-    settings = {"devices": 2, "early_stopping": None}
-    shots = [["alone", 1, 2, "SIGKILL", "worker-0"], ["alone", 3, 4, "SIGKILL", "worker-0"]]
-    unbroken = trained(tmp_path / "unbroken", dataset, {"Worker": 1}, **settings)
-    outcome = trained(tmp_path / "d", dataset, {"Worker": 1}, shots=shots, **settings)
-    assert len(list((tmp_path / "d").glob("shot-*"))) == len(shots)
-    assert outcome == unbroken
-    assert outcome["alone"]["replicas"] == 2
-
-
 def test_parameter_servers_train_and_survive_the_loss_of_a_worker_of_a_server_and_of_the_chief(
     dataset: Path, alone: Outcome, tmp_path: Path
 ) -> None:
