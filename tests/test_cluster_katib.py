@@ -30,7 +30,7 @@ from parak8s.cluster.faults import NotLoggedIn, Unavailable
 from parak8s.cluster.patience import Patience
 from parak8s.cluster.searches import Best, Outcome, Searches, Trial, connect, trials_of
 from parak8s.errors import EnvironmentFault, InputError
-from test_cluster_tfjobs import PATIENT, QUICK, Told, kubeconfig
+from tfjobs_case import PATIENT, QUICK, Told, kubeconfig
 
 A, B = trial("a", "Succeeded", 0.91), trial("b", "Succeeded", 0.93, lr="0.02")
 RUNNING = Katib(status(), (trial("a"), trial("b", lr="0.02")), (pod("a"), pod("b")))

@@ -23,7 +23,7 @@ from parak8s.components.handing_over import InStore
 from parak8s.errors import InputError
 from parak8s.stores import StoreAway
 from parak8s.workplace import opened
-from test_cluster_tfjobs import kubeconfig
+from tfjobs_case import kubeconfig
 
 SETTINGS = "name: train\ndata: {loader: ecg, source: 'synthetic://ecg?beats=300'}\nmodel: {builder: deep_cnn}\n"
 EPOCH = dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy", "val_auc", "val_f1", "learning_rate"), 0.5)

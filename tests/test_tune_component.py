@@ -23,7 +23,7 @@ from parak8s.cli import app
 from parak8s.components.tune import tune
 from parak8s.errors import InputError
 from parak8s.pipelines.compiling import Request, compiled, write
-from test_cluster_tfjobs import kubeconfig
+from tfjobs_case import kubeconfig
 
 LR = "training.optimizer.learning_rate"
 TEXT = f"""# what we know of hearts
