@@ -25,9 +25,10 @@ library.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
 library.prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: pages are handed out one by one, not 512 of them as a huge one
 
 def step():
-    blocks = [library.malloc({PAGES} * resource.getpagesize() // parts) for parts in (1, 2, 4, 8)]
-    for block, parts in zip(blocks, (1, 2, 4, 8)):
-        library.memset(block, 1, {PAGES} * resource.getpagesize() // parts)
+    sizes = [{PAGES} * resource.getpagesize() // parts for parts in (1, 1, 2, 4)]  # a thread's heap: pieces of 64 MiB
+    blocks = [library.malloc(size) for size in sizes]
+    for block, size in zip(blocks, sizes):
+        library.memset(block, 1, size)
     for block in blocks:
         library.free(block)
 

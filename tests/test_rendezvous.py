@@ -270,7 +270,7 @@ def test_who_died_at_the_very_end_does_not_wait_for_a_leader_that_is_done(tmp_pa
 
 def test_an_evaluator_has_nothing_to_do_and_meets_nobody(tmp_path: Path) -> None:
     evaluator = Team({"worker": (f"127.0.0.1:{free_port()}",)}, "evaluator", 0)
-    join(evaluator, parse(SMALL, "x", []), Workplace(tmp_path))
+    join(evaluator, parse(SMALL, "x", ["compute.job.rendezvous_s=1"]), Workplace(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
